@@ -1,5 +1,34 @@
-"""Fused kernels for DRAW and DRAW-GAN."""
+"""Fused kernels for DRAW and DRAW-GAN, and the models that are made of them.
 
+``functional`` holds the operators, ``nn`` the modules, ``models`` the networks; ``drawgan`` on the
+command line trains, scores and shows them.
+"""
+
+from drawgan_fast import functional
 from drawgan_fast._version import __version__
+from drawgan_fast.attention_spec import PRESETS, AttentionSpec
+from drawgan_fast.backends import (
+    BackendError,
+    backends,
+    current_backend,
+    record_backends,
+    use_backend,
+)
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawTrace, DrawWeights
 
-__all__ = ["__version__"]
+__all__ = [
+    "PRESETS",
+    "AttentionSpec",
+    "BackendError",
+    "DrawConfig",
+    "DrawOutput",
+    "DrawSample",
+    "DrawTrace",
+    "DrawWeights",
+    "__version__",
+    "backends",
+    "current_backend",
+    "functional",
+    "record_backends",
+    "use_backend",
+]

@@ -1,0 +1,20 @@
+"""Backends: one file each behind one small protocol, chosen in one place."""
+
+from drawgan_fast.backends.base import Backend, BackendError
+from drawgan_fast.backends.registry import (
+    backends,
+    current_backend,
+    record_backends,
+    select,
+    use_backend,
+)
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "backends",
+    "current_backend",
+    "record_backends",
+    "select",
+    "use_backend",
+]

@@ -1,0 +1,129 @@
+"""Reference DRAW recurrence (DRAW eq. 3–8): T steps of read, encode, sample, decode, write."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawTrace, DrawWeights
+from drawgan_fast.reference.attention_read import attention_read
+from drawgan_fast.reference.attention_write import attention_write
+from drawgan_fast.reference.filterbank import window
+from drawgan_fast.reference.lstm_cell import lstm_cell
+
+State = tuple[Tensor, Tensor]
+
+
+def draw_scan(
+    x: Tensor,  # [B, C, H, W]
+    eps: Tensor,  # [T, B, Z]
+    w: DrawWeights,
+    cfg: DrawConfig,
+    prior_eps: Tensor | None = None,  # [T, B', Z]
+    trace: bool = False,
+) -> DrawOutput:
+    """Encode and decode x in T steps; see ``functional.draw_scan``."""
+    B, K = x.shape[0], cfg.hidden_size
+    enc, dec = _zero_state(x, B, K), _zero_state(x, B, K)
+    canvas = torch.zeros_like(x)
+    mus, log_sigmas, canvases = [], [], []
+    read_params, write_params = [], []
+
+    for eps_t in eps:
+        h_dec = dec[0]
+        if cfg.attention:
+            params = F.linear(h_dec, w.read_w, w.read_b)  # type: ignore[arg-type]
+            glimpses = attention_read((x,), params, cfg.read_size, cfg.spec, canvas)
+            read_params.append(params)
+        else:
+            glimpses = (x, x - torch.sigmoid(canvas))
+        enc_input = torch.cat([g.flatten(1) for g in glimpses] + [h_dec], dim=1)
+        enc = lstm_cell(enc_input, enc, w.enc_w_ih, w.enc_w_hh, w.enc_b_ih, w.enc_b_hh)
+        mu, log_sigma = F.linear(enc[0], w.posterior_w, w.posterior_b).chunk(2, dim=1)
+        z = mu + log_sigma.exp() * eps_t
+        dec, canvas, params = _decode(z, dec, canvas, w, cfg)
+        mus.append(mu)
+        log_sigmas.append(log_sigma)
+        if trace:
+            canvases.append(canvas)
+            write_params.append(params)
+
+    prior_canvas = None
+    if prior_eps is not None:
+        prior_canvas = draw_generate(prior_eps, w, cfg).canvas
+    empty = eps.new_zeros(eps.shape)
+    return DrawOutput(
+        canvas,
+        torch.stack(mus) if mus else empty,
+        torch.stack(log_sigmas) if log_sigmas else empty,
+        prior_canvas,
+        _trace(canvases, write_params, read_params, canvas, cfg) if trace else None,
+    )
+
+
+def draw_generate(
+    eps: Tensor,  # [T, B, Z]
+    w: DrawWeights,
+    cfg: DrawConfig,
+    trace: bool = False,
+) -> DrawSample:
+    """Decode z_t = eps_t ~ N(0, I) alone (DRAW eq. 9); see ``functional.draw_generate``."""
+    B = eps.shape[1]
+    dec = _zero_state(eps, B, cfg.hidden_size)
+    canvas = eps.new_zeros(B, cfg.channels, *cfg.image_size)
+    canvases, write_params = [], []
+    for z in eps:
+        dec, canvas, params = _decode(z, dec, canvas, w, cfg)
+        if trace:
+            canvases.append(canvas)
+            write_params.append(params)
+    return DrawSample(canvas, _trace(canvases, write_params, [], canvas, cfg) if trace else None)
+
+
+def _decode(
+    z: Tensor,  # [B, Z]
+    dec: State,  # (h, c) [B, K] each
+    canvas: Tensor,  # [B, C, H, W]
+    w: DrawWeights,
+    cfg: DrawConfig,
+) -> tuple[State, Tensor, Tensor]:
+    """One decoder step: LSTM, patch, write. Returns the state, the canvas, the raw window."""
+    dec = lstm_cell(z, dec, w.dec_w_ih, w.dec_w_hh, w.dec_b_ih, w.dec_b_hh)
+    h_dec = dec[0]
+    patch = F.linear(h_dec, w.patch_w, w.patch_b)
+    if not cfg.attention:
+        return dec, canvas + patch.view_as(canvas), patch
+    params = F.linear(h_dec, w.write_w, w.write_b)  # type: ignore[arg-type]
+    patch = patch.view(-1, cfg.channels, cfg.write_size, cfg.write_size)
+    canvas = attention_write(patch, params, cfg.image_size, cfg.spec, canvas)
+    return dec, canvas, params
+
+
+def _zero_state(like: Tensor, B: int, K: int) -> State:
+    return like.new_zeros(B, K), like.new_zeros(B, K)
+
+
+def _trace(
+    canvases: list[Tensor],  # T of [B, C, H, W]
+    write_params: list[Tensor],  # T of [B, 5]
+    read_params: list[Tensor],  # T of [B, 5]
+    canvas: Tensor,  # [B, C, H, W], gives the shape when T = 0
+    cfg: DrawConfig,
+) -> DrawTrace:
+    def windows(params: list[Tensor], N: int, *, writing: bool) -> Tensor | None:
+        if not cfg.attention or not params:
+            return None
+        return torch.stack([trace_window(p, cfg, N, writing=writing) for p in params])
+
+    return DrawTrace(
+        torch.stack(canvases) if canvases else canvas.new_zeros(0, *canvas.shape),
+        windows(write_params, cfg.write_size, writing=True),
+        windows(read_params, cfg.read_size, writing=False),
+    )
+
+
+def trace_window(params: Tensor, cfg: DrawConfig, N: int, *, writing: bool) -> Tensor:
+    """[B, 5] raw numbers as a trace's [B, 5] window (x, y, δ, σ², γ)."""
+    win = window(params, cfg.image_size, N, cfg.spec, writing=writing)
+    return torch.stack([win.x, win.y, win.delta, win.log_sigma2.exp(), win.log_gamma.exp()], dim=-1)
