@@ -10,7 +10,9 @@ from torch import Tensor
 from drawgan_fast.losses._checks import check_float, check_same_shape
 
 
-def kl_standard_normal(mu: Tensor, log_sigma: Tensor, batch_dim: int | Sequence[int] = 0) -> Tensor:
+def kl_standard_normal(
+    mu: Tensor, log_sigma: Tensor, batch_dim: int | Sequence[int] = -2
+) -> Tensor:
     r"""KL(N(mu, sigma²) || N(0, 1)) in nats, summed over all dimensions but the batch's.
 
     .. math:: \tfrac12 \sum (\mu^2 + \sigma^2 - 2\log\sigma - 1)
@@ -21,9 +23,10 @@ def kl_standard_normal(mu: Tensor, log_sigma: Tensor, batch_dim: int | Sequence[
     as ``expm1``, so nothing cancels near the prior.
 
     Args:
-        mu: [..., z]  means, any float dtype.
-        log_sigma: [..., z]  log standard deviations, the shape of ``mu``.
-        batch_dim: the dimension (or dimensions) kept, e.g. 0 for [B, z] and 1 for [T, B, z].
+        mu: [..., B, z]  means, any float dtype.
+        log_sigma: [..., B, z]  log standard deviations, the shape of ``mu``.
+        batch_dim: the dimension (or dimensions) kept; the last but one, B of [B, z] and of
+            [T, B, z], unless named.
 
     Returns:
         [B] (or the kept dimensions in their order), nats.
@@ -37,7 +40,7 @@ def kl_standard_normal(mu: Tensor, log_sigma: Tensor, batch_dim: int | Sequence[
 
     Example:
         >>> mu, log_sigma = torch.ones(5, 2, 3), torch.zeros(5, 2, 3)  # [T, B, z]
-        >>> kl_standard_normal(mu, log_sigma, batch_dim=1)
+        >>> kl_standard_normal(mu, log_sigma)
         tensor([7.5000, 7.5000])
     """
     check_same_shape("mu", mu, "log_sigma", log_sigma)
@@ -46,7 +49,7 @@ def kl_standard_normal(mu: Tensor, log_sigma: Tensor, batch_dim: int | Sequence[
 
 
 def log_prior_ratio(
-    mu: Tensor, log_sigma: Tensor, eps: Tensor, batch_dim: int | Sequence[int] = 0
+    mu: Tensor, log_sigma: Tensor, eps: Tensor, batch_dim: int | Sequence[int] = -2
 ) -> Tensor:
     r"""log p(z) - log q(z|x) at z = mu + sigma·eps, in nats: minus a one-sample estimate of the KL.
 
@@ -55,10 +58,11 @@ def log_prior_ratio(
     With log p(x|z) added this is the log importance weight of a variational autoencoder.
 
     Args:
-        mu: [..., z]  means.
-        log_sigma: [..., z]  log standard deviations, the shape of ``mu``.
-        eps: [..., z]  the standard normal noise that drew z, the shape of ``mu``.
-        batch_dim: the dimension (or dimensions) kept, e.g. 0 for [B, z] and 1 for [T, B, z].
+        mu: [..., B, z]  means.
+        log_sigma: [..., B, z]  log standard deviations, the shape of ``mu``.
+        eps: [..., B, z]  the standard normal noise that drew z, the shape of ``mu``.
+        batch_dim: the dimension (or dimensions) kept; the last but one, B of [B, z] and of
+            [T, B, z], unless named.
 
     Returns:
         [B] (or the kept dimensions in their order), nats.
