@@ -180,14 +180,8 @@ class GenerativeModel(nn.Module, ABC):
             name: what the caller calls it.
             minimum: least B allowed; 1 where a mean over images is taken.
         """
-        height, width = self.image_size
-        expected = f"a float tensor of shape [B, {self.channels}, {height}, {width}]"
-        check_float_tensor(name, x, expected)
-        if x.dim() != 4 or tuple(x.shape[1:]) != (self.channels, height, width):
-            raise ValueError(f"{name} must be {expected}, got shape {list(x.shape)}")
-        if x.shape[0] < minimum:
-            raise ValueError(f"{name} must hold at least {minimum} image(s), got {x.shape[0]}")
-        self._check_placement(name, x)
+        check_image_tensor(name, x, self.image_size, self.channels, minimum)
+        check_placement(name, x, self)
 
     def check_noise(self, eps: Tensor, shape: Sequence[int], *, name: str = "eps") -> None:
         """Raise TypeError or ValueError unless ``eps`` is float noise of ``shape`` on this model.
@@ -201,16 +195,7 @@ class GenerativeModel(nn.Module, ABC):
         check_float_tensor(name, eps, expected)
         if tuple(eps.shape) != tuple(shape):
             raise ValueError(f"{name} must be {expected}, got shape {list(eps.shape)}")
-        self._check_placement(name, eps)
-
-    def _check_placement(self, name: str, tensor: Tensor) -> None:
-        if tensor.device != self.device:
-            raise ValueError(
-                f"{name} must be on the model's device {self.device}, got {tensor.device}"
-            )
-        # Autocast chooses its own dtypes, so there a mismatch is what was asked for.
-        if tensor.dtype != self.dtype and not torch.is_autocast_enabled(tensor.device.type):
-            raise TypeError(f"{name} must have the model's dtype {self.dtype}, got {tensor.dtype}")
+        check_placement(name, eps, self)
 
 
 @contextmanager
@@ -288,3 +273,29 @@ def check_float_tensor(name: str, value: object, expected: str) -> None:
         raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
     if not value.is_floating_point():
         raise TypeError(f"{name} must be {expected}, got dtype {value.dtype}")
+
+
+def check_image_tensor(
+    name: str, value: object, image_size: tuple[int, int], channels: int, minimum: int = 0
+) -> None:
+    """Raise TypeError or ValueError unless ``value`` is float images of that size, B >= minimum."""
+    height, width = image_size
+    expected = f"a float tensor of shape [B, {channels}, {height}, {width}]"
+    check_float_tensor(name, value, expected)
+    assert isinstance(value, Tensor)
+    if value.dim() != 4 or tuple(value.shape[1:]) != (channels, height, width):
+        raise ValueError(f"{name} must be {expected}, got shape {list(value.shape)}")
+    if value.shape[0] < minimum:
+        raise ValueError(f"{name} must hold at least {minimum} image(s), got {value.shape[0]}")
+
+
+def check_placement(name: str, tensor: Tensor, module: nn.Module) -> None:
+    """Raise unless ``tensor`` has the device (ValueError) and dtype (TypeError) of ``module``."""
+    parameter = next(module.parameters())
+    if tensor.device != parameter.device:
+        raise ValueError(
+            f"{name} must be on the model's device {parameter.device}, got {tensor.device}"
+        )
+    # Autocast chooses its own dtypes, so there a mismatch is what was asked for.
+    if tensor.dtype != parameter.dtype and not torch.is_autocast_enabled(tensor.device.type):
+        raise TypeError(f"{name} must have the model's dtype {parameter.dtype}, got {tensor.dtype}")
