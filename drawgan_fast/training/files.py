@@ -1,0 +1,80 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from drawgan_fast.errors import DrawganError
+
+#: Ending of files that are being written; whatever bears it after a crash may be removed.
+TEMPORARY = ".tmp"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that at every moment the old content or the new one is there, entire.
+
+    A temporary file in the same folder is written and flushed to the disk (fsync), renamed over
+    ``path`` (atomic in POSIX), and the folder is flushed so that the rename survives a power cut.
+    On failure the temporary file is removed and ``path`` is as it was.
+
+    Args:
+        path: where to; its folder exists.
+        data: the content.
+
+    Raises:
+        DrawganError: the disk is full or refuses.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> write_atomically(path, b"whole"); path.read_bytes()
+        b'whole'
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise disk_error(path, error) from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders; NTFS journals the rename by itself.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def disk_error(path: Path, error: OSError) -> DrawganError:
+    """An operating system's refusal to write ``path``, as a sentence with a way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DrawganError(
+            f"no space left to write {str(path)!r} ({error.strerror}); what was there before is "
+            "untouched: free some space, then continue with --resume"
+        )
+    return DrawganError(
+        f"{str(path)!r} cannot be written: {error.strerror or error}; check the path and its "
+        "permissions"
+    )
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder."""
+    for leftover in folder.glob(f".*{TEMPORARY}"):
+        leftover.unlink(missing_ok=True)

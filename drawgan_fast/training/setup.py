@@ -1,0 +1,126 @@
+"""What a run needs before its first step: device, backend, threads and data, each checked."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from drawgan_fast.errors import DrawganError, UsageError
+from drawgan_fast.training.config import Config, DataSection
+
+if TYPE_CHECKING:
+    from drawgan_fast.data import ImageData
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the first CUDA device, or else the CPU.
+
+    Raises:
+        UsageError: torch knows no such device, or it is not there.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"train.device = {name!r} cannot be used here: {reason}; give 'auto' or 'cpu'"
+        ) from None
+    return device
+
+
+@contextlib.contextmanager
+def backend_in_use(name: str) -> Iterator[None]:
+    """The operators' backend within the block; "auto" leaves the choice as it is.
+
+    Raises:
+        UsageError: there is no such backend, or it cannot run here; the reason is given.
+    """
+    if name == "auto":
+        yield
+        return
+    from drawgan_fast.backends import BackendError, use_backend
+
+    try:
+        forced = use_backend(name)
+    except (ValueError, BackendError) as error:
+        raise UsageError(f"train.backend = {name!r} cannot be used here: {error}") from None
+    with forced:
+        yield
+
+
+@contextlib.contextmanager
+def threads_in_use(count: int) -> Iterator[None]:
+    """Torch's CPU threads within the block; 0 leaves them as they are."""
+    before = torch.get_num_threads()
+    if count > 0:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def load_data(section: DataSection, say: Callable[[str], None]) -> ImageData:
+    """The training images of a configuration, at the size it asks for, on the CPU.
+
+    Args:
+        section: ``[data]``.
+        say: told what people should know, such as which images are used instead.
+
+    Raises:
+        DrawganError: from the data room: absent, damaged, of the wrong kind.
+    """
+    from drawgan_fast.data import load
+
+    folder = Path(section.data_dir) if section.data_dir is not None else None
+    data = load(section.name, "train", data_dir=folder, download=section.download, notify=say)
+    return data if section.size is None else data.resized(section.size)
+
+
+def fingerprint(data: ImageData) -> dict[str, Any]:
+    """What tells these images from others: their number and the CRC-32 of their pixels."""
+    pixels = data.images.cpu().contiguous().numpy()
+    return {"name": data.name, "images": len(data), "crc32": zlib.crc32(pixels.data)}
+
+
+def check_same_data(stored: dict[str, Any], now: dict[str, Any], source: str, path: Path) -> None:
+    """A run goes on with the images it began with.
+
+    Raises:
+        DrawganError: these are others.
+    """
+    if (stored.get("images"), stored.get("crc32")) != (now["images"], now["crc32"]):
+        raise DrawganError(
+            f"checkpoint {str(path)!r} was trained on other images: {stored.get('images')} of "
+            f"{stored.get('name')!r} then, {now['images']} of {now['name']!r} now ({source}); "
+            "name the folder of the first ones with data.data_dir, or start a new run"
+        )
+
+
+def run_length(config: Config, data: ImageData) -> tuple[int, int]:
+    """Steps of an epoch and of the whole run.
+
+    Raises:
+        UsageError: there are fewer images than one batch.
+    """
+    per_epoch = data.batch_count(config.train.batch_size)
+    if per_epoch == 0:
+        raise UsageError(
+            f"train.batch_size = {config.train.batch_size} is more than the {len(data)} images of "
+            f"{data.name!r}; give at most {len(data)}"
+        )
+    if config.train.steps is not None:
+        return per_epoch, config.train.steps
+    assert config.train.epochs is not None
+    return per_epoch, max(1, round(config.train.epochs * per_epoch))
