@@ -9,8 +9,9 @@ disagree on where the grid stands, how the filters are normalised and what the n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 ParameterName = Literal["x", "y", "sigma", "delta", "gamma"]
 CentreScale = Literal["A+1", "A", "A-1"]
@@ -189,20 +190,35 @@ PRESETS: dict[str, AttentionSpec] = {
 }
 
 
-def spec(value: str | AttentionSpec) -> AttentionSpec:
-    """Resolve a preset's name, or pass a spec through.
+def spec(value: str | AttentionSpec | Mapping[str, Any]) -> AttentionSpec:
+    """Resolve a preset's name or a mapping of fields, or pass a spec through.
 
     Raises:
-        ValueError: no preset has that name.
-        TypeError: neither a name nor an AttentionSpec.
+        ValueError: no preset has that name, or a field has a value that is none of its choices.
+        TypeError: none of the three, or a field that does not exist.
 
-    >>> spec("paper") == AttentionSpec()
+    >>> spec("paper") == AttentionSpec() == spec({"normalisation": "softmax"})
     True
     """
     if isinstance(value, AttentionSpec):
         return value
+    if isinstance(value, Mapping):
+        return AttentionSpec(**value)
     if not isinstance(value, str):
         raise TypeError(f"spec must be an AttentionSpec or a preset's name, got {type(value)}")
     if value not in PRESETS:
         raise ValueError(f"spec must be one of {', '.join(PRESETS)}, got {value!r}")
     return PRESETS[value]
+
+
+def describe(value: AttentionSpec) -> str | dict[str, Any]:
+    """The preset's name if it is one, else its fields: what :func:`spec` takes back, JSON-able.
+
+    >>> describe(AttentionSpec()), describe(AttentionSpec(pixel_base=0))["pixel_base"]
+    ('paper', 0)
+    """
+    for name, preset in PRESETS.items():
+        if preset == value:
+            return name
+    fields = asdict(value)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items() if v is not None}

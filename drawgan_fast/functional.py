@@ -79,6 +79,15 @@ def attention_read(
 def attention_read(
     images: Tensor, params: Tensor, N: int, spec: str | AttentionSpec = ..., *, canvas: Tensor
 ) -> tuple[Tensor, ...]: ...
+@overload
+def attention_read(
+    images: Tensor | tuple[Tensor, ...],
+    params: Tensor,
+    N: int,
+    spec: str | AttentionSpec = ...,
+    *,
+    canvas: Tensor | None,
+) -> Tensor | tuple[Tensor, ...]: ...
 def attention_read(
     images: Tensor | tuple[Tensor, ...],
     params: Tensor,

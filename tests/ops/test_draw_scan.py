@@ -1,0 +1,207 @@
+"""draw_scan and draw_generate on the reference: against a plain loop, gradients, options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from drawgan_fast import DrawConfig, DrawWeights, record_backends
+from drawgan_fast import functional as F
+from tests.support.cases import strided
+from tests.support.conventions import ROWS
+
+SMALL = DrawConfig((5, 7), channels=2, hidden_size=4, latent_size=3, read_size=2, write_size=3)
+BLIND = replace(SMALL, attention=False)
+TINY = DrawConfig((3, 4), hidden_size=2, latent_size=2, read_size=2, write_size=2)
+
+
+def random_weights(cfg: DrawConfig, scale: float = 0.4) -> DrawWeights:
+    shapes = DrawWeights.shapes(cfg).items()
+    return DrawWeights(
+        **{n: (torch.randn(s, dtype=torch.float64) * scale).requires_grad_() for n, s in shapes}
+    )
+
+
+def inputs(cfg: DrawConfig, T: int = 3, B: int = 2) -> tuple[Tensor, Tensor]:
+    x = torch.rand(B, cfg.channels, *cfg.image_size, dtype=torch.float64, requires_grad=True)
+    eps = torch.randn(T, B, cfg.latent_size, dtype=torch.float64, requires_grad=True)
+    return x, eps
+
+
+def sigmoid(value: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-value))
+
+
+def lstm(x, h, c, w_ih, w_hh, b_ih, b_hh):
+    i, f, g, o = np.split(w_ih @ x + b_ih + w_hh @ h + b_hh, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def loop(x: np.ndarray, eps: np.ndarray, w: DrawWeights, cfg: DrawConfig, row: str):
+    """One sample, one channel at a time, in NumPy, from eq. 3-8 and the row's own formulas."""
+    w = DrawWeights(*(None if t is None else t.detach().numpy() for t in w))
+    H, W = cfg.image_size
+    h_enc = c_enc = h_dec = c_dec = np.zeros(cfg.hidden_size)
+    canvas, mus, log_sigmas = np.zeros_like(x), [], []
+    for e in eps:
+        error = x - sigmoid(canvas)
+        if cfg.attention:
+            params = w.read_w @ h_dec + w.read_b
+            F_x, F_y, gamma, _ = ROWS[row].banks(params, W, H, cfg.read_size)
+            glimpse = [gamma * F_y @ plane @ F_x.T for image in (x, error) for plane in image]
+        else:
+            glimpse = [x, error]
+        r = np.concatenate([np.ravel(part) for part in glimpse])
+        h_enc, c_enc = lstm(np.concatenate([r, h_dec]), h_enc, c_enc, *w[0:4])
+        mu, log_sigma = np.split(w.posterior_w @ h_enc + w.posterior_b, 2)
+        h_dec, c_dec = lstm(mu + np.exp(log_sigma) * e, h_dec, c_dec, *w[4:8])
+        patch = w.patch_w @ h_dec + w.patch_b
+        if cfg.attention:
+            params = w.write_w @ h_dec + w.write_b
+            F_x, F_y, _, gamma = ROWS[row].banks(params, W, H, cfg.write_size)
+            patch = patch.reshape(cfg.channels, cfg.write_size, cfg.write_size)
+            canvas = canvas + np.stack([gamma * F_y.T @ plane @ F_x for plane in patch])
+        else:
+            canvas = canvas + patch.reshape(canvas.shape)
+        mus.append(mu)
+        log_sigmas.append(log_sigma)
+    return canvas, np.stack(mus), np.stack(log_sigmas)
+
+
+@pytest.mark.parametrize("row", ["paper", "natsu", "kamen", "ericjang"])
+@pytest.mark.parametrize("cfg", [SMALL, BLIND], ids=["attention", "blind"])
+def test_matches_a_plain_loop(cfg: DrawConfig, row: str) -> None:
+    cfg = replace(cfg, spec=row)
+    weights = random_weights(cfg)
+    x, eps = inputs(cfg)
+    with record_backends() as ran:
+        out = F.draw_scan(x, eps, weights, cfg)
+    assert ran == {("draw_scan", "reference"): 1}
+    for b in range(x.shape[0]):
+        numbers = (x[b].detach().numpy(), eps[:, b].detach().numpy())
+        canvas, mu, log_sigma = loop(*numbers, weights, cfg, row)
+        np.testing.assert_allclose(out.canvas[b].detach().numpy(), canvas, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(out.mu[:, b].detach().numpy(), mu, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(out.log_sigma[:, b].detach().numpy(), log_sigma, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cfg", [TINY, replace(TINY, attention=False)], ids=["attention", "blind"])
+def test_gradcheck(cfg: DrawConfig) -> None:
+    """Every input and every weight, prior samples included."""
+    weights = random_weights(cfg)
+    x, eps = inputs(cfg, T=2)
+    prior = torch.randn(2, 1, cfg.latent_size, dtype=torch.float64, requires_grad=True)
+    names = [n for n, w in zip(DrawWeights._fields, weights) if w is not None]
+
+    def run(x: Tensor, eps: Tensor, prior: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        out = F.draw_scan(x, eps, DrawWeights(**dict(zip(names, given))), cfg, prior_eps=prior)
+        return out.canvas, out.mu, out.log_sigma, out.prior_canvas
+
+    given = [w for w in weights if w is not None]
+    assert torch.autograd.gradcheck(run, (x, eps, prior, *given))
+
+
+def test_prior_samples_are_what_draw_generate_draws() -> None:
+    weights = random_weights(SMALL)
+    x, eps = inputs(SMALL)
+    prior = torch.randn(3, 5, SMALL.latent_size, dtype=torch.float64)
+    out = F.draw_scan(x, eps, weights, SMALL, prior_eps=prior)
+    with record_backends() as ran:
+        alone = F.draw_generate(prior, weights, SMALL)
+    assert ran == {("draw_generate", "reference"): 1}
+    assert torch.equal(out.prior_canvas, alone.canvas)
+    assert F.draw_scan(x, eps, weights, SMALL).prior_canvas is None
+
+
+def test_the_decoder_draws_the_posteriors_latents() -> None:
+    """Decoding the z that the scan sampled gives the scan's canvas."""
+    weights = random_weights(SMALL)
+    x, eps = inputs(SMALL)
+    out = F.draw_scan(x, eps, weights, SMALL)
+    z = out.mu + out.log_sigma.exp() * eps
+    torch.testing.assert_close(F.draw_generate(z, weights, SMALL).canvas, out.canvas)
+
+
+def test_trace_holds_every_canvas_and_window() -> None:
+    weights = random_weights(SMALL)
+    x, eps = inputs(SMALL, T=4, B=2)
+    out = F.draw_scan(x, eps, weights, SMALL, trace=True)
+    assert torch.equal(out.trace.canvases[-1], out.canvas)
+    for steps in (1, 3):
+        shorter = F.draw_scan(x, eps[:steps], weights, SMALL)
+        torch.testing.assert_close(out.trace.canvases[steps - 1], shorter.canvas)
+    assert out.trace.read_windows.shape == out.trace.write_windows.shape == (4, 2, 5)
+    # The first read window comes from a zero state, so its numbers are the Linear's bias.
+    g_x, g_y, log_sigma2, log_delta, log_gamma = weights.read_b.tolist()
+    expected = [
+        8 / 2 * (g_x + 1) - 1,  # the paper counts pixels from 1, a trace from 0
+        6 / 2 * (g_y + 1) - 1,
+        6 * np.exp(log_delta),
+        np.exp(log_sigma2),
+        np.exp(log_gamma),
+    ]
+    np.testing.assert_allclose(out.trace.read_windows[0, 0].tolist(), expected, rtol=1e-12)
+    sample = F.draw_generate(eps, weights, SMALL, trace=True)
+    assert sample.trace.read_windows is None
+    blind = F.draw_generate(eps, random_weights(BLIND), BLIND, trace=True)
+    assert blind.trace.write_windows is None
+    assert blind.trace.canvases.shape == (4, 2, 2, 5, 7)
+
+
+@pytest.mark.parametrize(("T", "B"), [(0, 2), (2, 0)])
+def test_empty_batches_and_no_steps(T: int, B: int) -> None:
+    weights = random_weights(SMALL)
+    x, eps = inputs(SMALL, T=T, B=B)
+    out = F.draw_scan(x, eps, weights, SMALL, trace=True)
+    assert out.canvas.shape == x.shape
+    assert out.mu.shape == eps.shape
+    assert not out.canvas.any()
+
+
+def test_layout_does_not_matter() -> None:
+    weights = random_weights(SMALL)
+    x, eps = inputs(SMALL)
+    loose = DrawWeights(*(strided(w) for w in weights))
+    expected = F.draw_scan(x, eps, weights, SMALL)
+    out = F.draw_scan(strided(x), strided(eps), loose, SMALL)
+    torch.testing.assert_close(out.canvas, expected.canvas, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": torch.zeros(2, 2, 5, 6)}, ValueError, r"x .*C = 2, H = 5, W = 7, got \[2, 2, 5, 6"),
+        ({"eps": torch.zeros(3, 1, 3)}, ValueError, r"eps .*B = 2, Z = 3, got \[3, 1, 3\]"),
+        ({"prior_eps": torch.zeros(2, 9, 3)}, ValueError, r"prior_eps .*T = 3"),
+        ({"weights": (1, 2)}, TypeError, "weights must be a DrawWeights, got tuple"),
+        ({"cfg": {}}, TypeError, "cfg must be a DrawConfig, got dict"),
+        ({"cfg": BLIND}, ValueError, r"weights.enc_w_ih must have shape"),
+    ],
+)
+def test_bad_arguments_are_named(change: dict, error: type[Exception], message: str) -> None:
+    args = {
+        "x": torch.zeros(2, 2, 5, 7),
+        "eps": torch.zeros(3, 2, 3),
+        "weights": random_weights(SMALL),
+        "cfg": SMALL,
+        "prior_eps": None,
+    } | change
+    with pytest.raises(error, match=message):
+        F.draw_scan(**args)
+
+
+def test_a_weight_of_the_wrong_shape_is_named() -> None:
+    weights = random_weights(SMALL)._replace(posterior_b=torch.zeros(5))
+    with pytest.raises(ValueError, match=r"weights.posterior_b must have shape \[6\], got \[5\]"):
+        F.draw_generate(torch.zeros(3, 2, 3), weights, SMALL)
+
+
+@pytest.mark.parametrize("bad", [{"hidden_size": 0}, {"read_size": 2.0}, {"image_size": (5,)}])
+def test_bad_sizes_are_named(bad: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        replace(SMALL, **bad)
