@@ -70,5 +70,11 @@ def write_animation(
 
     with _weights(average), torch.no_grad():
         _, trace = trace_of(ANIMATED, generator=sample_generator(seed))
-    canvas_animation(trace.canvases, trace.write_windows, model.config()["write_size"], path)
+    arguments = model.config()
+    canvas_animation(
+        trace.canvases,
+        path,
+        write_windows=trace.write_windows,
+        write_size=arguments["write_size"],
+    )
     return True
