@@ -23,6 +23,7 @@ _backends: dict[str, Backend] = {}  # in the order in which they are tried
 _recorders: list[Counter[tuple[str, str]]] = []
 _declined: set[tuple[str, str, str]] = set()
 _forced: str | None = None
+_environment_read = False
 
 
 def register(backend: Backend) -> None:
@@ -49,9 +50,9 @@ class use_backend:
         name: a backend's name, or ``"auto"`` for the automatic choice.
 
     Raises:
-        ValueError: there is no backend of that name.
-        BackendError: it cannot run on this machine; the message says why. A call that a forced
-            backend cannot run raises the same error, it never falls back.
+        BackendError: there is no backend of that name, or it cannot run on this machine; the
+            message says why. A call that a forced backend cannot run raises the same error, it
+            never falls back.
 
     >>> with use_backend("reference"):
     ...     current_backend()
@@ -61,7 +62,7 @@ class use_backend:
     def __init__(self, name: str) -> None:
         global _forced
         _check_usable(name, "use_backend")
-        self._previous = _forced
+        self._previous = _requested()
         _forced = None if name == AUTOMATIC else name
 
     def __enter__(self) -> None:
@@ -79,7 +80,7 @@ class use_backend:
 
 def current_backend() -> str:
     """Name of the forced backend, or ``"auto"``."""
-    return _forced or AUTOMATIC
+    return _requested() or AUTOMATIC
 
 
 @contextmanager
@@ -110,11 +111,12 @@ def select(op: str, args: Mapping[str, Any]) -> Backend:
     Raises:
         BackendError: the forced backend cannot, with its reason.
     """
-    if _forced is not None:
-        backend = _backends[_forced]
+    forced = _requested()
+    if forced is not None:
+        backend = _backends[forced]
         reason = backend.unavailable() or backend.can_run(op, args)
         if reason is not None:
-            raise BackendError(f"{op} cannot run on the forced backend {_forced!r}: {reason}")
+            raise BackendError(f"{op} cannot run on the forced backend {forced!r}: {reason}")
         return _record(op, backend)
     for backend in _backends.values():
         if backend.unavailable() is None:
@@ -141,17 +143,18 @@ def _log_once(op: str, name: str, reason: str) -> None:
 def _check_usable(name: str, source: str) -> None:
     if name != AUTOMATIC and name not in _backends:
         choices = ", ".join([AUTOMATIC, *_backends])
-        raise ValueError(f"{source} must be one of {choices}, got {name!r}")
+        raise BackendError(f"{source} must be one of {choices}, got {name!r}")
     reason = None if name == AUTOMATIC else _backends[name].unavailable()
     if reason is not None:
         raise BackendError(f"{source} asks for backend {name!r}, which cannot run here: {reason}")
 
 
-def _read_environment() -> None:
-    global _forced
-    name = os.environ.get(ENVIRONMENT_VARIABLE, "") or AUTOMATIC
-    _check_usable(name, ENVIRONMENT_VARIABLE)
-    _forced = None if name == AUTOMATIC else name
-
-
-_read_environment()
+def _requested() -> str | None:
+    """The forced backend; the environment is asked once, at first use."""
+    global _forced, _environment_read
+    if not _environment_read:
+        name = os.environ.get(ENVIRONMENT_VARIABLE, "") or AUTOMATIC
+        _check_usable(name, ENVIRONMENT_VARIABLE)
+        _forced = None if name == AUTOMATIC else name
+        _environment_read = True
+    return _forced

@@ -1,0 +1,75 @@
+"""``drawgan info``."""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import Annotated, Any
+
+import typer
+
+
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print versions, devices and backends, with the reason for each that cannot run here."""
+    facts = gather()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, version in facts["versions"].items():
+        typer.echo(f"{name:<14}{version}")
+    for device in facts["devices"]:
+        typer.echo(f"{'device':<14}{device}")
+    for name, reason in facts["backends"].items():
+        typer.echo(f"{'backend':<14}{name}: {'available' if reason is None else reason}")
+    typer.echo(f"{'in use':<14}{facts['backend_in_use']}")
+
+
+def gather() -> dict[str, Any]:
+    """Versions, devices and backends of this machine.
+
+    >>> gather()["backends"]["reference"] is None
+    True
+    """
+    import torch
+
+    from drawgan_fast import __version__
+    from drawgan_fast.backends import backends, current_backend
+
+    devices = [f"cpu: {platform.machine()}, {torch.get_num_threads()} threads"]
+    if torch.cuda.is_available():
+        devices += [
+            f"cuda:{i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())
+        ]
+    else:
+        devices.append(f"cuda: none ({_no_cuda()})")
+    return {
+        "versions": {
+            "drawgan_fast": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "triton": _version("triton"),
+            "numpy": _version("numpy"),
+        },
+        "devices": devices,
+        "backends": backends(),
+        "backend_in_use": current_backend(),
+    }
+
+
+def _no_cuda() -> str:
+    import torch
+
+    if torch.version.cuda is None and torch.version.hip is None:
+        return "this torch is built for the CPU only"
+    return "torch sees no device"
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

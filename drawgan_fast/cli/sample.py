@@ -1,0 +1,71 @@
+"""``drawgan sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import typer
+
+from drawgan_fast.cli.options import Ema, RunArgument, Seed
+
+if TYPE_CHECKING:
+    from drawgan_fast.models import DRAW, DRAWGAN, GenerativeModel
+
+
+def sample(
+    run: RunArgument,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many images.")] = 64,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for grid.png and drawing.gif; files there of those names are replaced.",
+            show_default="the run's samples folder",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    ema: Ema = None,
+) -> None:
+    """Draw new images from a trained model: a grid, and an animation of how they are drawn."""
+    from drawgan_fast.training import find_checkpoint, load_model
+    from drawgan_fast.viz import image_grid, save_png
+
+    model = load_model(run, ema=ema)
+    folder = out if out is not None else find_checkpoint(run).parent.parent / "samples"
+    _make(folder)
+    generator = torch.Generator().manual_seed(seed)
+    save_png(image_grid(model.generate(n, generator=generator)), folder / "grid.png")
+    typer.echo(str(folder / "grid.png"))
+    drawing = folder / "drawing.gif"
+    if animate(model, drawing, min(n, 16), generator.manual_seed(seed)):
+        typer.echo(str(drawing))
+
+
+def animate(model: GenerativeModel, path: Path, n: int, generator: torch.Generator) -> bool:
+    """Write the canvas of n samples being painted; False for a model that has none."""
+    from drawgan_fast.models import DRAW, DRAWGAN
+    from drawgan_fast.viz import canvas_animation
+
+    if not isinstance(model, (DRAW, DRAWGAN)):
+        return False
+    draw: DRAW | DRAWGAN = model
+    _, trace = draw.generate_trace(n, generator=generator)
+    canvas_animation(
+        trace.canvases,
+        path,
+        write_windows=trace.write_windows,
+        write_size=model.config()["write_size"],
+    )
+    return True
+
+
+def _make(folder: Path) -> None:
+    from drawgan_fast.errors import DrawganError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DrawganError(
+            f"folder {str(folder)!r} cannot be made ({error.strerror}); give another with --out"
+        ) from None
