@@ -18,7 +18,7 @@ class Moments:
     """Mean and covariance of a sample, the covariance kept as a factor.
 
     ``mean`` [d] and ``root`` [r, d] with ``root.T @ root`` equal to the unbiased sample covariance
-    (divided by n - 1) and r its numerical rank, both float64; ``n`` is the size of the sample.
+    (divided by n - 1) and r ≤ min(n, d), both float64; ``n`` is the size of the sample.
     """
 
     mean: Float64
@@ -56,6 +56,8 @@ def moments(
         raise ValueError("x must be finite, got NaN or infinity")
     mean = rows.mean(0)
     centred = rows - mean
+    if len(rows) <= rows.shape[1]:  # the sample itself is a factor, exact and for nothing
+        return Moments(mean, centred / np.sqrt(len(rows) - 1), len(rows))
     return Moments(mean, _root(centred.T @ centred / (len(rows) - 1)), len(rows))
 
 
