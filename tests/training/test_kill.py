@@ -91,7 +91,7 @@ def assert_same_end(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def settings(images: Path) -> list[str]:
-    from conftest import TINY
+    from tests.training.conftest import TINY
 
     # 40 steps over epochs of four: the end of an epoch falls before, on and after checkpoints.
     return [

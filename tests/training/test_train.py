@@ -83,9 +83,8 @@ def test_a_run_leaves_all_that_it_promises(tiny: Tiny, tmp_path: Path, console: 
 def test_every_model_trains_resumes_and_loads(
     images: Path, tmp_path: Path, console: Console, model: str
 ) -> None:
-    from conftest import TINY
-
     from drawgan_fast.training import load_config
+    from tests.training.conftest import TINY
 
     rest = [setting for setting in TINY if not setting.startswith("model.")]
     if model.startswith("draw"):
