@@ -112,7 +112,7 @@ class DRAW(GenerativeModel):
         """Run the recurrence; see :func:`drawgan_fast.functional.draw_scan`."""
         self.check_images(x)
         eps = self._checked_noise(x, eps)
-        return self.core(x, eps, prior_eps, trace)  # type: ignore[no-any-return]
+        return self.core(x, eps, prior_eps, trace)
 
     def loss(self, x: Tensor, eps: Tensor | None = None) -> LossTerms:
         """Negative evidence lower bound in mean nats per image; x [B, C, H, W], eps [T, B, Z]."""

@@ -138,7 +138,7 @@ class DRAWGAN(GenerativeModel):
             attention,
             shared_attention,
         )
-        options = {
+        options: dict[str, Any] = {
             "discriminator": discriminator,
             "gan_loss": gan_loss,
             "gan_gradient": gan_gradient,
