@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 import typer
 
 from drawgan_fast.cli.options import Ema, RunArgument, Seed
-
-if TYPE_CHECKING:
-    from drawgan_fast.models import DRAW, DRAWGAN, GenerativeModel
 
 
 def sample(
@@ -20,7 +17,7 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for grid.png and drawing.gif; files there of those names are replaced.",
+            help="Folder for grid.png and generation.gif; files there of those names are replaced.",
             show_default="the run's samples folder",
         ),
     ] = None,
@@ -29,6 +26,7 @@ def sample(
 ) -> None:
     """Draw new images from a trained model: a grid, and an animation of how they are drawn."""
     from drawgan_fast.training import find_checkpoint, load_model
+    from drawgan_fast.training.pictures import ANIMATED, write_generation
     from drawgan_fast.viz import image_grid, save_png
 
     model = load_model(run, ema=ema)
@@ -37,27 +35,9 @@ def sample(
     generator = torch.Generator().manual_seed(seed)
     save_png(image_grid(model.generate(n, generator=generator)), folder / "grid.png")
     typer.echo(str(folder / "grid.png"))
-    drawing = folder / "drawing.gif"
-    if animate(model, drawing, min(n, 16), generator.manual_seed(seed)):
+    drawing = folder / "generation.gif"
+    if write_generation(model, drawing, n=min(n, ANIMATED), generator=generator.manual_seed(seed)):
         typer.echo(str(drawing))
-
-
-def animate(model: GenerativeModel, path: Path, n: int, generator: torch.Generator) -> bool:
-    """Write the canvas of n samples being painted; False for a model that has none."""
-    from drawgan_fast.models import DRAW, DRAWGAN
-    from drawgan_fast.viz import canvas_animation
-
-    if not isinstance(model, (DRAW, DRAWGAN)):
-        return False
-    draw: DRAW | DRAWGAN = model
-    _, trace = draw.generate_trace(n, generator=generator)
-    canvas_animation(
-        trace.canvases,
-        path,
-        write_windows=trace.write_windows,
-        write_size=model.config()["write_size"],
-    )
-    return True
 
 
 def _make(folder: Path) -> None:

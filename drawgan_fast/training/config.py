@@ -119,7 +119,7 @@ class TrainSection(Section):
     samples: Count = 64
     #: Write TensorBoard curves?
     tensorboard: Flag = True
-    #: At the end, an animation of the canvas being painted?
+    #: At the end, animations of the canvas being painted?
     animation: Flag = True
 
     @model_validator(mode="after")

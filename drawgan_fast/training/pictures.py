@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
+from torch import Tensor
 
 from drawgan_fast.training.files import write_atomically
 from drawgan_fast.training.metrics_log import read_metrics
@@ -15,9 +16,9 @@ from drawgan_fast.training.optimizers import AveragedWeights
 from drawgan_fast.training.seeds import SAMPLE_STREAM, mix
 
 if TYPE_CHECKING:
-    from drawgan_fast.models import GenerativeModel
+    from drawgan_fast.models import DRAW, DRAWGAN, GenerativeModel
 
-#: Canvases in the animation.
+#: Canvases in an animation.
 ANIMATED = 16
 
 
@@ -29,7 +30,8 @@ def sample_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(mix(seed, SAMPLE_STREAM))
 
 
-def _weights(average: AveragedWeights | None) -> AbstractContextManager[None]:
+def averaged(average: AveragedWeights | None) -> AbstractContextManager[None]:
+    """The averaged weights within the block, where a run has them."""
     return average.applied() if average is not None else nullcontext()
 
 
@@ -43,7 +45,7 @@ def write_samples(
     """
     from drawgan_fast.viz import image_grid
 
-    with _weights(average):
+    with averaged(average):
         images = model.generate(n, generator=sample_generator(seed))  # [n, C, H, W]
     buffer = io.BytesIO()
     image_grid(images.cpu()).save(buffer, format="PNG")
@@ -59,22 +61,54 @@ def write_curves(metrics: Path, path: Path) -> None:
         loss_curves(records, path)
 
 
-def write_animation(
-    model: GenerativeModel, average: AveragedWeights | None, path: Path, *, seed: int
+def write_generation(
+    model: GenerativeModel, path: Path, *, n: int, generator: torch.Generator
 ) -> bool:
-    """Write the canvas being painted, with its windows, as GIF; False for models without canvas."""
-    trace_of: Any = getattr(model, "generate_trace", None)
-    if trace_of is None:
+    """Write n prior samples being painted, with the write windows, as GIF.
+
+    Returns:
+        False, and writes nothing, for a model that has no canvas.
+    """
+    if not _paints(model):
         return False
     from drawgan_fast.viz import canvas_animation
 
-    with _weights(average), torch.no_grad():
-        _, trace = trace_of(ANIMATED, generator=sample_generator(seed))
-    arguments = model.config()
+    _, trace = model.generate_trace(n, generator=generator)
     canvas_animation(
         trace.canvases,
         path,
         write_windows=trace.write_windows,
+        write_size=model.config()["write_size"],
+    )
+    return True
+
+
+def write_reconstruction(
+    model: GenerativeModel,
+    path: Path,
+    x: Tensor,  # [n, C, H, W]
+    *,
+    generator: torch.Generator,
+) -> bool:
+    """Write images being read and painted again, with both windows, as GIF; like the other."""
+    if not _paints(model):
+        return False
+    from drawgan_fast.viz import canvas_animation
+
+    _, trace = model.reconstruct_trace(x, model.noise(x.shape[0], generator))
+    arguments = model.config()
+    canvas_animation(
+        trace.canvases,
+        path,
+        read_windows=trace.read_windows,
+        write_windows=trace.write_windows,
+        read_size=arguments["read_size"],
         write_size=arguments["write_size"],
     )
     return True
+
+
+def _paints(model: GenerativeModel) -> TypeGuard[DRAW | DRAWGAN]:
+    from drawgan_fast.models import DRAW, DRAWGAN
+
+    return isinstance(model, (DRAW, DRAWGAN))

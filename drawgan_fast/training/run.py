@@ -22,7 +22,14 @@ from drawgan_fast.training.config_load import (
 from drawgan_fast.training.files import disk_error
 from drawgan_fast.training.interrupt import InterruptGuard
 from drawgan_fast.training.model_options import build_model
-from drawgan_fast.training.pictures import write_animation, write_curves
+from drawgan_fast.training.pictures import (
+    ANIMATED,
+    averaged,
+    sample_generator,
+    write_curves,
+    write_generation,
+    write_reconstruction,
+)
 from drawgan_fast.training.progress import TrainingProgress
 from drawgan_fast.training.run_folder import RunFolder
 from drawgan_fast.training.seeds import INIT_STREAM, seed_step
@@ -237,9 +244,15 @@ def _last_pictures(trainer: Trainer) -> None:
     if not (folder.samples / f"step-{trainer.step:08d}.png").exists():
         trainer.samples()
     if config.train.animation:
-        write_animation(
-            trainer.model, trainer.average, folder.path / "animation.gif", seed=config.train.seed
-        )
+        generator = sample_generator(config.train.seed)
+        x = trainer.data.images[:ANIMATED].float() / 255
+        with averaged(trainer.average):
+            write_generation(
+                trainer.model, folder.path / "generation.gif", n=ANIMATED, generator=generator
+            )
+            write_reconstruction(
+                trainer.model, folder.path / "reconstruction.gif", x, generator=generator
+            )
     write_curves(folder.metrics, folder.path / "losses.png")
 
 

@@ -10,7 +10,8 @@
         checkpoints/         step-00000100.safetensors ... (the last few)
         samples/             step-00000100.png ... grids from one fixed noise
         losses.png           curves, at the end
-        animation.gif        the canvas being painted, at the end (DRAW models)
+        generation.gif       samples being painted, with the write windows (DRAW models)
+        reconstruction.gif   digits being read and painted again, with both windows (DRAW models)
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def test_a_run_leaves_all_that_it_promises(tiny: Tiny, tmp_path: Path, console: 
         "step-00000003.png",
         "step-00000006.png",
     ]
-    assert (run / "animation.gif").read_bytes().startswith(b"GIF8")
+    for name in ("generation.gif", "reconstruction.gif"):
+        assert (run / name).read_bytes().startswith(b"GIF8")
     assert (run / "losses.png").read_bytes().startswith(b"\x89PNG")
     environment = json.loads((run / "environment.json").read_text())
     assert environment["torch"] == torch.__version__
