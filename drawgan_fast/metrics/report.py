@@ -149,7 +149,8 @@ class Report:
         return head, sections
 
     def _footer(self) -> list[str]:
-        lines = [f"mean ± standard deviation over {len(self.seeds)} seeds"]
+        many = len(self.seeds) > 1
+        lines = [f"mean ± standard deviation over {len(self.seeds)} seeds" if many else "one seed"]
         if self.bound is not None:
             b = self.bound
             lines.append(f"ELBO {b.elbo:.2f} ± {b.elbo_error:.2f} nats ({b.n:,} images)")

@@ -182,9 +182,9 @@ class TestImageData:
 
     def test_halving_averages_and_keeps_the_mean(self) -> None:
         stripes = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
-        stripes[..., ::2] = 200
-        small = ImageData(stripes, None, "s", "made here").resized(4)
-        assert small.images[..., 1:3].unique().tolist() == [100]  # aliasing would give 0 or 200
+        stripes[..., ::4] = 200
+        small = ImageData(stripes, None, "s", "made here").resized(2)
+        assert 25 <= small.images.min() <= small.images.max() <= 75  # aliasing would give 0
         data = load_subset("test")
         assert data.resized(14).images.float().mean().item() == pytest.approx(
             data.images.float().mean().item(), rel=0.01

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 import torch
 
@@ -215,7 +217,13 @@ class TestMirrors:
         monkeypatch.setattr("pooch.HTTPDownloader", Downloader)
         monkeypatch.setattr(mnist, "reachable", list)
         lines: list[str] = []
+        logged: list[logging.LogRecord] = []
+        handler = logging.Handler()
+        monkeypatch.setattr(handler, "emit", logged.append)
+        pooch.get_logger().addHandler(handler)
         assert len(load("mnist", "test", notify=lines.append)) == 10_000
+        pooch.get_logger().removeHandler(handler)
+        assert not logged
         assert len(asked) == 6  # four files, the two of images twice
         assert sum(url.startswith(mnist.MIRRORS[1]) for url in asked) == 2
         assert len(lines) == 1
