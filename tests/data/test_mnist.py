@@ -285,12 +285,12 @@ class TestMirrors:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
             check=True,
         )
         count, seconds = done.stdout.split()
         assert count == "1000"
-        assert float(seconds) < 8
+        assert float(seconds) < 20  # 0.1 when the machine is idle; a busy one must not fail this
         assert len(done.stderr.splitlines()) == 1
         assert "shipped" in done.stderr
 
