@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
 from drawgan_fast.cli.options import DataDir, Download, Ema, RunArgument
 from drawgan_fast.cli.scoring import bound_of, generator_of, make_evaluator, progress_line
-
-if TYPE_CHECKING:
-    from drawgan_fast.metrics import TestBound
 
 
 def evaluate(
@@ -63,32 +60,9 @@ def evaluate(
                 samples=bound_samples,
                 progress=progress,
             )
+    report = replace(report, bound=bound)
     if as_json:
-        result = {
-            "checkpoint": str(checkpoint),
-            **report.to_dict(),
-            "bound": None if bound is None else asdict(bound),
-        }
-        typer.echo(json.dumps(result, indent=2, allow_nan=False, default=str))
+        result = {"checkpoint": str(checkpoint), **report.to_dict()}
+        typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return
     typer.echo(report.text(data=config.data.name, model=config.model.name))
-    if bound is not None:
-        typer.echo(bound_text(bound))
-
-
-def bound_text(bound: TestBound) -> str:
-    """The bound as people read it.
-
-    >>> from drawgan_fast.metrics import TestBound
-    >>> print(bound_text(TestBound(-90.0, 0.5, -88.0, 0.5, 10, 1000)))
-    test bound, 1000 binarised images: -log p(x) <= 90.00 ± 0.50 nats (ELBO), <= 88.00 ± 0.50
-    nats with 10 draws
-    """
-    line = (
-        f"test bound, {bound.n} binarised images: -log p(x) <= {-bound.elbo:.2f} "
-        f"± {bound.elbo_error:.2f} nats (ELBO)"
-    )
-    if bound.samples > 1:
-        weighted, error = -bound.importance_weighted, bound.importance_weighted_error
-        line += f", <= {weighted:.2f} ± {error:.2f} nats with {bound.samples} draws"
-    return line

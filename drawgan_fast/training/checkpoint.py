@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from drawgan_fast._version import __version__
-from drawgan_fast.errors import DrawganError
-from drawgan_fast.training.files import write_atomically
+from drawgan_fast.errors import DrawganError, UsageError
+from drawgan_fast.files import write_atomically
 
 if TYPE_CHECKING:
     from drawgan_fast.models import GenerativeModel
@@ -179,13 +179,14 @@ def find_checkpoint(run_or_checkpoint: Path | str) -> Path:
     """The newest checkpoint of a run folder, or the file itself.
 
     Raises:
-        DrawganError: there is none.
+        UsageError: there is no such folder or file.
+        DrawganError: the run has no checkpoint yet.
     """
     path = Path(run_or_checkpoint)
     if path.is_file():
         return path
     if not path.is_dir():
-        raise DrawganError(f"there is no run folder or checkpoint {str(path)!r}; check the path")
+        raise UsageError(f"there is no run folder or checkpoint {str(path)!r}; check the path")
     found = list_checkpoints(path / "checkpoints") or list_checkpoints(path)
     if not found:
         raise DrawganError(

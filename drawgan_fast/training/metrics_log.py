@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from drawgan_fast.training.files import disk_error, write_atomically
+from drawgan_fast.files import disk_error, write_atomically
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import torch
 from torch import Tensor
 
-from drawgan_fast.training.files import write_atomically
+from drawgan_fast.files import write_atomically
 from drawgan_fast.training.metrics_log import read_metrics
 from drawgan_fast.training.optimizers import AveragedWeights
 from drawgan_fast.training.seeds import SAMPLE_STREAM, mix

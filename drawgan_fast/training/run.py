@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from drawgan_fast.errors import DrawganError, UsageError
+from drawgan_fast.files import disk_error
 from drawgan_fast.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
 from drawgan_fast.training.config import Config
 from drawgan_fast.training.config_load import (
@@ -19,7 +20,6 @@ from drawgan_fast.training.config_load import (
     load_config,
     override,
 )
-from drawgan_fast.training.files import disk_error
 from drawgan_fast.training.interrupt import InterruptGuard
 from drawgan_fast.training.model_options import build_model
 from drawgan_fast.training.pictures import (

@@ -28,9 +28,9 @@ import torch
 
 from drawgan_fast._version import __version__
 from drawgan_fast.errors import DrawganError, UsageError
+from drawgan_fast.files import disk_error, remove_temporaries, write_atomically
 from drawgan_fast.training.config import Config
 from drawgan_fast.training.config_load import config_from_table, config_to_toml, read_toml
-from drawgan_fast.training.files import disk_error, remove_temporaries, write_atomically
 
 try:
     import fcntl

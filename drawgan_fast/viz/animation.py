@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from drawgan_fast.viz._files import write_whole
+from drawgan_fast.files import write_atomically
 from drawgan_fast.viz.grid import GAP, compose, default_columns, default_scale, to_bytes
 
 if TYPE_CHECKING:
@@ -266,4 +266,4 @@ def _save_gif(
     images[0].save(
         buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0
     )
-    write_whole(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from drawgan_fast.viz._files import write_whole
+from drawgan_fast.files import write_atomically
 
 # One panel per unit or purpose; a record's keys that stand in none are not losses.
 BOUND = ("loss", "total", "reconstruction", "kl", "mmd", "prior", "bound", "elbo")
@@ -71,7 +71,7 @@ def loss_curves(records: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lstrip(".") or "png", dpi=120)
-    write_whole(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def group_curves(

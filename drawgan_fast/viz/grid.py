@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drawgan_fast.viz._files import write_whole
+from drawgan_fast.files import write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,7 +83,7 @@ def save_png(image: Image.Image, path: str | Path) -> None:
     """
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    write_whole(Path(path), buffer.getvalue())
+    write_atomically(Path(path), buffer.getvalue())
 
 
 def to_bytes(images: Tensor) -> np.ndarray:

@@ -81,9 +81,9 @@ def test_train_says_where_the_digits_come_from(drawgan, tmp_path: Path) -> None:
 def test_sample_writes_a_grid_and_a_drawing(drawgan, run_folder: Path, tmp_path: Path) -> None:
     outcome = drawgan("sample", run_folder, "--n", "9", "--out", tmp_path / "pictures")
     assert outcome.code == 0, outcome.err
-    grid, drawing = (Path(line) for line in outcome.out.splitlines())
+    grid, painting = (Path(line) for line in outcome.out.splitlines())
     assert np.asarray(Image.open(grid)).std() > 0
-    assert Image.open(drawing).n_frames >= 2
+    assert Image.open(painting).n_frames >= 2
     again = drawgan("sample", run_folder, "--n", "9", "--out", tmp_path / "again")
     assert Path(again.out.splitlines()[0]).read_bytes() == grid.read_bytes()
     other = drawgan("sample", run_folder, "--n", "9", "--seed", "1", "--out", tmp_path / "other")
@@ -94,7 +94,7 @@ def test_evaluate_prints_both_columns_and_the_bound(drawgan, run_folder: Path) -
     small = ["--n", "60", "--seeds", "2", "--bound-images", "20", "--bound-samples", "3"]
     outcome = drawgan("evaluate", run_folder, *small, "--no-download")
     assert outcome.code == 0, outcome.err
-    for word in ("paper's", "standard", "real vs real", "nats", "with 3 draws", "K-NN", "Bayes"):
+    for word in ("paper's", "standard", "real vs real", "nats", "3 samples", "K-NN", "Bayes"):
         assert word.lower() in outcome.out.lower(), word
     result = json.loads(drawgan("evaluate", run_folder, *small, "--no-download", "--json").out)
     assert result["bound"]["n"] == 20

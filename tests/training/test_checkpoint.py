@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from drawgan_fast.errors import DrawganError
+from drawgan_fast.files import write_atomically
 from drawgan_fast.models import build
 from drawgan_fast.training import checkpoint as module
 from drawgan_fast.training.checkpoint import (
@@ -23,7 +24,6 @@ from drawgan_fast.training.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from drawgan_fast.training.files import write_atomically
 
 TENSORS = {
     "model/weight": torch.arange(6.0).reshape(2, 3).t(),  # not contiguous

@@ -66,7 +66,7 @@ def disk_error(path: Path, error: OSError) -> DrawganError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DrawganError(
             f"no space left to write {str(path)!r} ({error.strerror}); what was there before is "
-            "untouched: free some space, then continue with --resume"
+            "untouched: free some space, then try again (a run continues with --resume)"
         )
     return DrawganError(
         f"{str(path)!r} cannot be written: {error.strerror or error}; check the path and its "
