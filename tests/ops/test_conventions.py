@@ -71,6 +71,15 @@ def test_filterbank_matches_the_implementation(name: str) -> None:
     assert ours_gamma.item() == pytest.approx(gamma, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("writing", [False, True])
+def test_filterbank_gradients(name: str, writing: bool) -> None:
+    params = torch.tensor(_numbers(3))[None].requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda p: F.filterbank(p, (5, 8), 3, name, writing=writing), (params,)
+    )
+
+
 def test_initial_grids_of_the_paper_and_of_the_forks() -> None:
     """Zero numbers on 28 pixels: the paper's 5 points span 0…27, the forks' −5.75…21.25."""
     wide = torch.tensor([[0.0, 0.0, -1.5, 0.0, 0.0]], dtype=torch.float64)

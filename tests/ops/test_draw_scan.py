@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from drawgan_fast import DrawConfig, DrawWeights, record_backends
+from drawgan_fast import PRESETS, DrawConfig, DrawWeights, record_backends
 from drawgan_fast import functional as F
 from tests.support.cases import strided
 from tests.support.conventions import ROWS
@@ -90,8 +90,7 @@ def test_matches_a_plain_loop(cfg: DrawConfig, row: str) -> None:
         np.testing.assert_allclose(out.log_sigma[:, b].detach().numpy(), log_sigma, rtol=1e-10)
 
 
-@pytest.mark.parametrize("cfg", [TINY, replace(TINY, attention=False)], ids=["attention", "blind"])
-def test_gradcheck(cfg: DrawConfig) -> None:
+def check_gradients(cfg: DrawConfig, *, fast: bool) -> None:
     """Every input and every weight, prior samples included."""
     weights = random_weights(cfg)
     x, eps = inputs(cfg, T=2)
@@ -103,7 +102,18 @@ def test_gradcheck(cfg: DrawConfig) -> None:
         return out.canvas, out.mu, out.log_sigma, out.prior_canvas
 
     given = [w for w in weights if w is not None]
-    assert torch.autograd.gradcheck(run, (x, eps, prior, *given))
+    assert torch.autograd.gradcheck(run, (x, eps, prior, *given), fast_mode=fast)
+
+
+@pytest.mark.parametrize("cfg", [TINY, replace(TINY, attention=False)], ids=["attention", "blind"])
+def test_gradcheck(cfg: DrawConfig) -> None:
+    check_gradients(cfg, fast=False)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_gradients_in_every_convention(name: str) -> None:
+    """Along a random direction of all inputs at once."""
+    check_gradients(replace(TINY, spec=name), fast=True)
 
 
 def test_prior_samples_are_what_draw_generate_draws() -> None:
