@@ -1,0 +1,268 @@
+// Read and write of one sample. Images are padded: [C, H, ld] with ld a whole number of vectors and
+// zeros (or anything finite) beyond the width. Everything is small matrix products with the filters
+// of window.h; the gradient of a window is a few dot products with its derivative filters, so no
+// gradient of a filter along the height is ever formed.
+#pragma once
+
+#include "gemm.h"
+#include "window.h"
+
+namespace drawgan::DRAWGAN_ISA {
+
+struct AttentionSize {
+  int64_t channels, height, width, N;
+
+  template <class T>
+  int64_t ld() const {
+    return round_up(width, kLanes<T>);
+  }
+  template <class T>
+  int64_t ld_height() const {
+    return round_up(height, kLanes<T>);
+  }
+  template <class T>
+  int64_t image() const {  // numbers of a padded image
+    return channels * height * ld<T>();
+  }
+};
+
+// A piece of memory handed out from the front, in whole cache lines. With a null base it only counts.
+template <class T>
+class Arena {
+ public:
+  explicit Arena(void* base) : base_(static_cast<char*>(base)) {}
+  template <class U = T>
+  U* take(int64_t n) {
+    U* at = base_ ? reinterpret_cast<U*>(base_ + used_) : nullptr;
+    used_ += round_up(n * static_cast<int64_t>(sizeof(U)), 64);
+    return at;
+  }
+  int64_t bytes() const { return used_; }
+
+ private:
+  char* base_;
+  int64_t used_ = 0;
+};
+
+// What a window needs while it works on one sample.
+template <class T>
+struct AttentionScratch {
+  T *x, *y;      // filters, up to four sets
+  T *V, *V2;     // filters along the height times an image, up to four sets of [N, ld]
+  T *Z, *Z2;     // what an image's gradient is made of, [N, ld]
+  T *dF;         // [N, ld]
+  T *patch, *patch2;  // [C, N, N]
+  T *image;      // [H, ld]
+  T* build;
+
+  AttentionScratch(const AttentionSize& s, Arena<T>& arena) {
+    const int64_t ld = s.ld<T>(), rows = s.N * ld, patches = s.channels * s.N * s.N;
+    x = arena.take(4 * rows);
+    y = arena.take(4 * s.N * s.ld_height<T>());
+    V = arena.take(4 * rows);
+    V2 = arena.take(4 * rows);
+    Z = arena.take(rows);
+    Z2 = arena.take(rows);
+    dF = arena.take(rows);
+    patch = arena.take(patches);
+    patch2 = arena.take(patches);
+    image = arena.take(s.height * ld);
+    build = arena.take(filter_scratch<T>(s.N));
+  }
+};
+
+template <class T>
+struct Bank {  // a window with its filters
+  Window<T> window;
+  Filters<T> x, y;
+  int sets;
+
+  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool derivatives,
+       const AttentionScratch<T>& scratch)
+      : window(window_of(map, params)), sets(filter_sets(map, derivatives)) {
+    x = {{}, s.N, s.width, s.ld<T>()};
+    y = {{}, s.N, s.height, s.ld_height<T>()};
+    for (int i = 0; i < 4; i++) {
+      x.set[i] = scratch.x + i * s.N * x.ld;
+      y.set[i] = scratch.y + i * s.N * y.ld;
+    }
+    build_filters(map, window, window.x, x, derivatives, scratch.build);
+    build_filters(map, window, window.y, y, derivatives, scratch.build);
+  }
+};
+
+// out[j, i] (or out[i, j] if transposed) = scale * <A[j], B[i]>, with A and B [N, ld].
+template <class T>
+static inline void row_dots(const T* A, const T* B, int64_t N, int64_t ld, T scale, bool transposed,
+                            T* out) {
+  constexpr int L = kLanes<T>;
+  for (int64_t k = 0; k < N * N; k += L) {
+    Vec<T> parts[L];
+    const int64_t count = smaller<int64_t>(L, N * N - k);
+    int64_t a = k / N, b = k % N;
+    for (int64_t i = 0; i < L; i++) {
+      parts[i] = Vec<T>{};
+      if (i >= count) continue;
+      for (int64_t v = 0; v < ld; v += L) parts[i] += load(A + a * ld + v) * load(B + b * ld + v);
+      if (++b == N) {
+        b = 0;
+        a++;
+      }
+    }
+    const Vec<T> sums = sums_of_lanes<T>(parts) * scale;
+    if (!transposed) {
+      store_part(out + k, sums, count);
+    } else {
+      for (int64_t i = 0; i < count; i++) out[(k + i) % N * N + (k + i) / N] = sums[static_cast<int>(i)];
+    }
+  }
+}
+
+// V = filters along the height times one channel, for the first `sets` sets: [sets, N, ld].
+template <class T>
+static inline void project(const Bank<T>& bank, int sets, const T* image, T* V) {
+  multiply(bank.y.set[0], bank.y.ld, int64_t{1}, image, bank.x.ld, V, bank.x.ld, sets * bank.y.N,
+           bank.x.ld, bank.y.pixels, false);
+}
+// out[y] (+)= sum over j of F_y[j, y] Z[j]: [H, ld].
+template <class T>
+static inline void spread(const Bank<T>& bank, const T* Z, T* out, bool accumulate) {
+  multiply(bank.y.set[0], int64_t{1}, bank.y.ld, Z, bank.x.ld, out, bank.x.ld, bank.y.pixels,
+           bank.x.ld, bank.y.N, accumulate);
+}
+
+// glimpse [C, N, N] = intensity * F_y I F_x^T, one image through a bank.
+template <class T>
+static inline void read_image(const Bank<T>& bank, const AttentionSize& s, bool transposed,
+                              const T* image, const AttentionScratch<T>& scratch, T* glimpse) {
+  for (int64_t c = 0; c < s.channels; c++) {
+    project(bank, 1, image + c * s.height * bank.x.ld, scratch.V);
+    row_dots(scratch.V, bank.x.set[0], s.N, bank.x.ld, bank.window.intensity, transposed,
+             glimpse + c * s.N * s.N);
+  }
+}
+
+// Sums of products of vectors, kept as vectors until the end.
+template <class T>
+struct WindowSums {
+  Vec<T> x{}, y{}, delta{}, log_sigma2{}, log_intensity{};
+
+  WindowGradient<T> gradient() const {
+    WindowGradient<T> g;
+    g.x = sum_of_lanes<T>(x);
+    g.y = sum_of_lanes<T>(y);
+    g.delta = sum_of_lanes<T>(delta);
+    g.log_sigma2 = sum_of_lanes<T>(log_sigma2);
+    g.log_intensity = sum_of_lanes<T>(log_intensity);
+    return g;
+  }
+};
+
+// Adds <G[i], derivative filters applied[i]> for one axis; G is dL/dF or what stands for it, `sets`
+// the derivative sets (or their products with an image), [sets, N, ld] each.
+template <class T>
+DRAWGAN_INLINE void add_axis(const Bank<T>& bank, const T* G, const T* sets, int64_t ld,
+                             Vec<T>* centre, WindowSums<T>& sums) {
+  const int64_t N = bank.x.N;
+  const T middle = T(0.5) * (N - 1);
+  for (int64_t i = 0; i < N; i++) {
+    Vec<T> along{}, delta{};
+    for (int64_t v = 0; v < ld; v += kLanes<T>) {
+      const int64_t at = i * ld + v;
+      const Vec<T> g = load(G + at);
+      along += g * load(sets + N * ld + at);
+      sums.log_sigma2 += g * load(sets + 2 * N * ld + at);
+      if (bank.sets == 4) delta += g * load(sets + 3 * N * ld + at);
+    }
+    *centre += along;
+    sums.delta += bank.sets == 4 ? delta : (i - middle) * along;
+  }
+}
+// The same along the width, where dL/dF is at hand: dF [N, ld].
+template <class T>
+DRAWGAN_INLINE void add_width(const Bank<T>& bank, const T* dF, WindowSums<T>& sums) {
+  add_axis(bank, dF, bank.x.set[0], bank.x.ld, &sums.x, sums);
+  for (int64_t at = 0; at < bank.x.N * bank.x.ld; at += kLanes<T>)
+    sums.log_intensity += load(dF + at) * load(bank.x.set[0] + at);
+}
+
+// dL/d(glimpse) scaled by the intensity, as [C, N, N] in the window's own order.
+template <class T>
+static inline void scaled_patch(const T* from, const AttentionSize& s, T scale, bool transposed,
+                                T* to) {
+  const int64_t N = s.N;
+  if (!transposed) {
+    for (int64_t k = 0; k < s.channels * N * N; k++) to[k] = scale * from[k];
+    return;
+  }
+  for (int64_t c = 0; c < s.channels; c++)
+    for (int64_t j = 0; j < N; j++)
+      for (int64_t i = 0; i < N; i++)
+        to[(c * N + j) * N + i] = scale * from[(c * N + i) * N + j];
+}
+
+// Backward of a read through one bank. `patch` [C, N, N] is the scaled gradient of the glimpse;
+// adds to the window's sums and to dF, and, if wanted, to d_image [C, H, ld].
+template <class T>
+static inline void read_image_backward(const Bank<T>& bank, const AttentionSize& s, const T* patch,
+                                       const T* image, T* d_image, bool accumulate,
+                                       const AttentionScratch<T>& scratch, bool first,
+                                       WindowSums<T>& sums) {
+  const int64_t N = s.N, ld = bank.x.ld, channel = s.height * ld;
+  for (int64_t c = 0; c < s.channels; c++) {
+    const T* d = patch + c * N * N;
+    multiply(d, N, int64_t{1}, bank.x.set[0], ld, scratch.Z, ld, N, ld, N, false);
+    project(bank, bank.sets, image + c * channel, scratch.V);
+    add_axis(bank, scratch.Z, scratch.V, ld, &sums.y, sums);
+    multiply(d, int64_t{1}, N, scratch.V, ld, scratch.dF, ld, N, ld, N, !(first && c == 0));
+    if (d_image) spread(bank, scratch.Z, d_image + c * channel, accumulate);
+  }
+}
+
+// canvas [C, H, ld] += intensity * F_y^T w F_x.
+template <class T>
+static inline void write_patch(const Bank<T>& bank, const AttentionSize& s, bool transposed,
+                               const T* patch, T* canvas, const AttentionScratch<T>& scratch) {
+  const int64_t N = s.N, ld = bank.x.ld;
+  scaled_patch(patch, s, bank.window.intensity, transposed, scratch.patch);
+  for (int64_t c = 0; c < s.channels; c++) {
+    multiply(scratch.patch + c * N * N, N, int64_t{1}, bank.x.set[0], ld, scratch.Z, ld, N, ld, N,
+             false);
+    spread(bank, scratch.Z, canvas + c * s.height * ld, true);
+  }
+}
+
+// Backward of a write: from d_canvas [C, H, ld] to d_patch [C, N, N] and the window's sums.
+template <class T>
+static inline void write_patch_backward(const Bank<T>& bank, const AttentionSize& s, bool transposed,
+                                        const T* patch, const T* d_canvas, T* d_patch,
+                                        const AttentionScratch<T>& scratch, WindowSums<T>& sums) {
+  const int64_t N = s.N, ld = bank.x.ld;
+  scaled_patch(patch, s, bank.window.intensity, transposed, scratch.patch);
+  for (int64_t c = 0; c < s.channels; c++) {
+    const T* w = scratch.patch + c * N * N;
+    multiply(w, N, int64_t{1}, bank.x.set[0], ld, scratch.Z, ld, N, ld, N, false);
+    project(bank, bank.sets, d_canvas + c * s.height * ld, scratch.V);
+    add_axis(bank, scratch.Z, scratch.V, ld, &sums.y, sums);
+    multiply(w, int64_t{1}, N, scratch.V, ld, scratch.dF, ld, N, ld, N, c > 0);
+    row_dots(scratch.V, bank.x.set[0], N, ld, bank.window.intensity, transposed,
+             d_patch + c * N * N);
+  }
+  add_width(bank, scratch.dF, sums);
+}
+
+// Rows of an image [C * H, W] into padded ones with zeros beyond the width, and back.
+template <class T>
+static inline void pad_rows(const T* from, int64_t rows, int64_t width, int64_t ld, T* to) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t v = 0; v < ld; v += kLanes<T>)
+      store(to + r * ld + v, v < width ? load_part(from + r * width + v, width - v) : Vec<T>{});
+}
+template <class T>
+static inline void unpad_rows(const T* from, int64_t rows, int64_t width, int64_t ld, T* to) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t v = 0; v < width; v += kLanes<T>)
+      store_part(to + r * width + v, load(from + r * ld + v), width - v);
+}
+
+}  // namespace drawgan::DRAWGAN_ISA

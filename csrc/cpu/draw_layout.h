@@ -1,0 +1,261 @@
+// Where everything of the recurrence lies in memory.
+//
+// One row per (t, sample) holds every input of every matrix product of step t, so that nothing is
+// concatenated or copied; the ones multiply the biases:
+//
+//     row(t) = [ r_t (R) | 1 | h_enc_{t-1} (K) | h_dec_{t-1} (K) | 1 | z_t (Z) ]
+//
+//     encoder     gates_e = row(t)   [r, 1, h_enc, h_dec]
+//     posterior   mu, ls  = row(t+1) [1, h_enc]
+//     decoder     gates_d = row(t)   [h_dec, 1, z]
+//     projection  P(t+1)  = row(t+1) [h_dec, 1]     patch | write window (5) | read window of t+1 (5)
+//
+// A prior sample's row is the decoder's part alone. "Boundary" k is the write of step k-1 and the
+// read of step k. The T steps are cut into segments; arrays hold one segment, whose steps count from
+// 0, and boundaries 0..n.
+#pragma once
+
+#include <stdexcept>
+
+#include "attention.h"
+#include "kernels.h"
+#include "lstm.h"
+
+namespace drawgan::DRAWGAN_ISA {
+
+// Row strides are an odd number of cache lines: rows of one column then use every set of the cache.
+template <class T>
+constexpr int64_t odd_lines(int64_t n) {
+  constexpr int64_t line = 64 / sizeof(T);
+  return (round_up(n, line) / line | 1) * line;
+}
+
+template <class T>
+struct Sizes {
+  int64_t steps, batch, prior_batch;
+  AttentionSize read, write;
+  bool attention, bf16, recompute;
+  int64_t hidden, latent, pixels;        // K, Z, C*H*W
+  int64_t image_rows, width, ld;         // an image as C*H padded rows
+  int64_t glimpses, patch, projections;  // R; numbers of a patch; columns of P
+  int64_t hidden_padded, latent_padded, glimpses_padded;
+  int64_t ld_gates, ld_posterior, ld_projection, ld_hidden, image;
+  int64_t segment;  // steps kept together when forward runs again in backward
+
+  explicit Sizes(const ScanShape& s)
+      : steps(s.steps),
+        batch(s.batch),
+        prior_batch(s.prior_batch),
+        read{s.channels, s.height, s.width, s.read_size},
+        write{s.channels, s.height, s.width, s.write_size},
+        attention(s.attention),
+        bf16(s.bf16 && kHaveBf16 && sizeof(T) == 4),
+        recompute(s.recompute),
+        hidden(s.hidden),
+        latent(s.latent) {
+    check(s);
+    pixels = s.channels * s.height * s.width;
+    image_rows = s.channels * s.height;
+    width = s.width;
+    ld = round_up(width, kLanes<T>);
+    image = image_rows * ld;
+    glimpses = 2 * (attention ? s.channels * s.read_size * s.read_size : pixels);
+    patch = attention ? s.channels * s.write_size * s.write_size : pixels;
+    projections = patch + (attention ? 10 : 0);
+    constexpr int64_t L = kLanes<T>;
+    hidden_padded = round_up(hidden, L);
+    latent_padded = round_up(latent, L);
+    glimpses_padded = round_up(glimpses, L);
+    ld_gates = odd_lines<T>(4 * hidden_padded);
+    ld_posterior = odd_lines<T>(2 * latent_padded);
+    ld_projection = odd_lines<T>(round_up(projections, L));
+    ld_hidden = odd_lines<T>(hidden_padded);
+    segment = 1;
+    while (segment * segment < steps) segment++;
+  }
+
+  // Every array's size stays far below what 64 bits count, so no later product can wrap.
+  static void check(const ScanShape& s) {
+    const double pixels = static_cast<double>(s.channels) * s.height * (s.width + 16.0);
+    const double windows = static_cast<double>(s.channels) *
+                           (static_cast<double>(s.read_size) * s.read_size +
+                            static_cast<double>(s.write_size) * s.write_size);
+    const double filters = 4.0 * (s.read_size + s.write_size + 32.0) * (s.height + s.width + 32.0);
+    const double row = 16.0 * (s.hidden + 32.0) + 8.0 * (s.latent + 32.0) + 4 * windows + 4 * pixels;
+    const double rows = (s.steps + 1.0) * (static_cast<double>(s.batch) + s.prior_batch + 1);
+    if (rows * row + 64 * row * row + filters > 0x1p56)
+      throw std::overflow_error(
+          "draw_scan: the sizes ask for more numbers than can be counted; check steps, batch, "
+          "hidden_size, image_size and the window sizes");
+  }
+};
+
+// Samples that go through the recurrence together: posterior ones, with an encoder, or prior ones.
+template <class T>
+struct Group {
+  bool encoder;
+  int64_t rows;             // samples
+  int64_t h_enc, h_dec, z;  // offsets in a row; R is the 1 before h_enc, h_dec + K the one before z
+  int64_t ld;
+
+  T *S = nullptr, *gates_enc = nullptr, *gates_dec = nullptr, *c_enc = nullptr, *c_dec = nullptr;
+  T *P = nullptr, *sigmoid = nullptr;
+  T *canvas = nullptr, *x = nullptr;  // [samples, image], running
+
+  Group(const Sizes<T>& s, bool with_encoder)
+      : encoder(with_encoder), rows(with_encoder ? s.batch : s.prior_batch) {
+    h_enc = s.glimpses + 1;
+    h_dec = encoder ? h_enc + s.hidden : 0;
+    z = h_dec + s.hidden + 1;
+    ld = odd_lines<T>(z + s.latent_padded);
+  }
+  // Arrays of a segment of n steps.
+  void place(const Sizes<T>& s, int64_t n, Arena<T>& arena) {
+    S = arena.take((n + 1) * rows * ld);
+    gates_dec = arena.take(n * rows * s.ld_gates);
+    c_dec = arena.take((n + 1) * rows * s.hidden_padded);
+    P = arena.take((n + 1) * rows * s.ld_projection);
+    if (!encoder) return;
+    gates_enc = arena.take(n * rows * s.ld_gates);
+    c_enc = arena.take((n + 1) * rows * s.hidden_padded);
+    sigmoid = arena.take((n + 1) * rows * s.image);
+  }
+  // The same arrays, counted from step t on.
+  Group from_step(const Sizes<T>& s, int64_t t) const {
+    Group g = *this;
+    g.S += t * rows * ld;
+    g.gates_dec += t * rows * s.ld_gates;
+    g.c_dec += t * rows * s.hidden_padded;
+    g.P += t * rows * s.ld_projection;
+    if (!encoder) return g;
+    g.gates_enc += t * rows * s.ld_gates;
+    g.c_enc += t * rows * s.hidden_padded;
+    g.sigmoid += t * rows * s.image;
+    return g;
+  }
+  T* row(int64_t t, int64_t b) const { return S + (t * rows + b) * ld; }
+};
+
+// The state from which a segment starts, for samples of one group.
+template <class T>
+struct Checkpoint {
+  T *row, *c_enc, *c_dec, *canvas;
+
+  Checkpoint(const Sizes<T>& s, const Group<T>& g, Arena<T>& arena) {
+    row = arena.take(g.rows * g.ld);
+    c_dec = arena.take(g.rows * s.hidden_padded);
+    canvas = arena.take(g.rows * s.image);
+    c_enc = g.encoder ? arena.take(g.rows * s.hidden_padded) : nullptr;
+  }
+};
+
+template <class T>
+static inline int64_t checkpoint_bytes(const Sizes<T>& s, const Group<T>& g) {
+  Arena<T> counted(nullptr);
+  Checkpoint<T> counting(s, g, counted);
+  return counted.bytes();
+}
+// The state before segment i, in what forward saved when it is to run again.
+template <class T>
+static inline Checkpoint<T> checkpoint_of(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g,
+                                          int64_t i) {
+  const int64_t posterior = checkpoint_bytes(s, Group<T>(s, true));
+  const int64_t prior = checkpoint_bytes(s, Group<T>(s, false));
+  Arena<T> saved(static_cast<char*>(a.saved) + i * (posterior + prior) + (g.encoder ? 0 : posterior));
+  return Checkpoint<T>(s, g, saved);
+}
+
+// The weights as the products want them.
+template <class T>
+struct PackedWeights {
+  Packed<T> enc, dec, posterior, projection;  // forward
+  Packed<T> enc_to_h_enc, enc_to_h_dec, enc_to_r, dec_to_h_dec, dec_to_z, posterior_to_h,
+      projection_to_h;  // backward: transposed
+
+  PackedWeights(const Sizes<T>& s, bool backward, Arena<T>& arena) {
+    auto pack = [&](int64_t K, int64_t N) {
+      Packed<T> p;
+      p.K = K;
+      p.N = round_up(N, kLanes<T>);
+      p.data = arena.take(p.K * p.N);
+      if (s.bf16) p.pairs = arena.template take<uint32_t>((p.K + 1) / 2 * p.N);
+      return p;
+    };
+    const int64_t gates = 4 * s.hidden_padded;
+    enc = pack(s.glimpses + 1 + 2 * s.hidden, gates);
+    dec = pack(s.hidden + 1 + s.latent, gates);
+    posterior = pack(1 + s.hidden, 2 * s.latent_padded);
+    projection = pack(s.hidden + 1, s.projections);
+    if (!backward) return;
+    enc_to_h_enc = pack(gates, s.hidden);
+    enc_to_h_dec = pack(gates, s.hidden);
+    enc_to_r = pack(gates, s.glimpses);
+    dec_to_h_dec = pack(gates, s.hidden);
+    dec_to_z = pack(gates, s.latent);
+    posterior_to_h = pack(2 * s.latent_padded, s.hidden);
+    projection_to_h = pack(s.projections, s.hidden);
+  }
+};
+
+void pack_forward(const ScanArgs& a, const Sizes<float>& s, const PackedWeights<float>& w);
+void pack_forward(const ScanArgs& a, const Sizes<double>& s, const PackedWeights<double>& w);
+void pack_backward(const ScanArgs& a, const Sizes<float>& s, const PackedWeights<float>& w);
+void pack_backward(const ScanArgs& a, const Sizes<double>& s, const PackedWeights<double>& w);
+
+// One thread's scratch.
+template <class T>
+struct ThreadScratch {
+  AttentionScratch<T> attention;
+  T* image;        // [C, H, ld]
+  T* posterior;    // [tile, ld_posterior]
+  uint16_t* half;  // rows in bf16
+
+  static constexpr int64_t tile = 64;  // samples carried together: a tile's gates stay in L2
+
+  ThreadScratch(const Sizes<T>& s, Arena<T>& arena)
+      : attention(s.read.N > s.write.N ? s.read : s.write, arena) {
+    image = arena.take(s.image);
+    posterior = arena.take(tile * s.ld_posterior);
+    const int64_t widest =
+        larger(larger(4 * s.hidden_padded, s.glimpses + 1 + 2 * s.hidden),
+               larger(larger(s.hidden + 1 + s.latent, s.projections), 2 * s.latent_padded));
+    half = arena.template take<uint16_t>(s.bf16 ? tile * half_row(widest) : 0);
+  }
+  static int64_t bytes(const Sizes<T>& s) {
+    Arena<T> counted(nullptr);
+    ThreadScratch counting(s, counted);
+    return counted.bytes();
+  }
+};
+
+template <class T>
+DRAWGAN_INLINE Rows<T> rows_of(const Sizes<T>& s, const T* A, int64_t ld, int64_t m, int64_t K,
+                               uint16_t* scratch) {
+  if constexpr (sizeof(T) == 4)
+    if (s.bf16) return halved(A, ld, m, K, scratch);
+  return {A, ld};
+}
+
+// Tiles of a thread's share of n samples: f(first, count).
+template <class T, class F>
+static inline void over_tiles(int64_t n, int part, int parts, const F& f) {
+  const int64_t end = n * (part + 1) / parts;
+  for (int64_t b = n * part / parts; b < end; b += ThreadScratch<T>::tile)
+    f(b, smaller(ThreadScratch<T>::tile, end - b));
+}
+
+// Runs forward over steps [first, first + n) for samples [b0, b0 + m) of a group whose arrays start at
+// step `first`; row 0 holds the state. Writes outputs and traces where the arguments have them.
+template <class T>
+void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w, const Group<T>& g,
+                   const ThreadScratch<T>& scratch, int64_t first, int64_t n, int64_t b0, int64_t m);
+// Puts samples at the start of the recurrence: zero states, an empty canvas, the first read.
+template <class T>
+void start_samples(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g,
+                   const ThreadScratch<T>& scratch, int64_t n, int64_t b0, int64_t m);
+// Puts the state of a checkpoint into row 0 of a group whose arrays hold n steps.
+template <class T>
+void restore_state(const Sizes<T>& s, const Checkpoint<T>& from, const Group<T>& g, int64_t n,
+                   int64_t b0, int64_t m);
+
+}  // namespace drawgan::DRAWGAN_ISA

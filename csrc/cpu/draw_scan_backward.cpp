@@ -1,0 +1,429 @@
+// The recurrence, backward. Segment by segment from the last step: each thread carries its share of
+// the batch back through the segment's steps alone, then all threads together add the segment's rows
+// to the weight gradients, one product a weight matrix. What forward saved is only read, so backward
+// can run any number of times; gradients of gates exist for one segment at a time.
+//
+// A weight gradient is split over threads by blocks of its elements and summed over rows in one fixed
+// order: its value does not depend on the number of threads.
+#include "draw_layout.h"
+#include "threads.h"
+#include "weight_gradient.h"
+#include "workspace.h"
+
+namespace drawgan::DRAWGAN_ISA {
+namespace {
+
+// Gradients of one group: of a segment's gates, posteriors and projections, and the running ones.
+template <class T>
+struct GroupGradient {
+  T *gates_enc, *gates_dec, *posterior, *P;          // rows of the segment, as in Group
+  T *h_enc, *h_dec, *c_enc, *c_dec, *r, *z, *canvas; // one row a sample
+  T* x;                                              // [samples, image] or null
+
+  GroupGradient(const Sizes<T>& s, const Group<T>& g, int64_t n, bool wants_x, Arena<T>& arena) {
+    const int64_t B = g.rows;
+    gates_dec = arena.take(n * B * s.ld_gates);
+    P = arena.take((n + 1) * B * s.ld_projection);
+    h_dec = arena.take(B * s.ld_hidden);
+    c_dec = arena.take(B * s.hidden_padded);
+    z = arena.take(B * s.latent_padded);
+    canvas = arena.take(B * s.image);
+    x = nullptr;
+    if (!g.encoder) return;
+    gates_enc = arena.take(n * B * s.ld_gates);
+    posterior = arena.take(n * B * s.ld_posterior);
+    h_enc = arena.take(B * s.ld_hidden);
+    c_enc = arena.take(B * s.hidden_padded);
+    r = arena.take(B * s.glimpses_padded);
+    if (wants_x) x = arena.take(B * s.image);
+  }
+};
+
+// Backward of Boundary::run in draw_scan.cpp.
+template <class T>
+struct BoundaryBackward {
+  const ScanArgs& a;
+  const Sizes<T>& s;
+  const Group<T>& g;
+  const GroupGradient<T>& d;
+  const ThreadScratch<T>& scratch;
+
+  // From d.r (of the read's glimpses) and d.canvas to d.P of row k; d.canvas becomes the gradient of
+  // the canvas before the write, which is that after it.
+  void run(int64_t k, int64_t b, bool write, bool read) const {
+    const T* P = g.P + (k * g.rows + b) * s.ld_projection;
+    T* d_P = d.P + (k * g.rows + b) * s.ld_projection;
+    T* d_canvas = d.canvas + b * s.image;
+    if (s.attention) memset(d_P + s.projections - 5, 0, 5 * sizeof(T));
+    if (read) read_backward(k, b, P, d_P, d_canvas);
+    if (!write)
+      memset(d_P, 0, (s.patch + (s.attention ? 5 : 0)) * sizeof(T));
+    else if (s.attention)
+      write_backward(P, d_P, d_canvas);
+    else
+      unpad_rows(d_canvas, s.image_rows, s.width, s.ld, d_P);
+  }
+
+ private:
+  void read_backward(int64_t k, int64_t b, const T* P, T* d_P, T* d_canvas) const {
+    const int64_t half = s.glimpses / 2;
+    const T *d_r = d.r + b * s.glimpses_padded, *x = g.x + b * s.image;
+    const T* sigmoid = g.sigmoid + (k * g.rows + b) * s.image;
+    T* d_x = d.x ? d.x + b * s.image : nullptr;
+    T* d_sigmoid = scratch.image;
+    if (s.attention) {
+      const T* params = P + s.patch + 5;
+      const bool transposed = a.shape.read.transposed;
+      const Bank<T> bank(a.shape.read, s.read, params, true, scratch.attention);
+      T *seen = scratch.attention.patch, *error = scratch.attention.patch2;
+      const T intensity = bank.window.intensity;
+      scaled_patch(d_r, s.read, intensity, transposed, seen);
+      scaled_patch(d_r + half, s.read, -intensity, transposed, error);
+      for (int64_t i = 0; i < half; i++) seen[i] -= error[i];  // x is in both glimpses
+      WindowSums<T> sums;
+      read_image_backward(bank, s.read, seen, x, d_x, true, scratch.attention, true, sums);
+      read_image_backward(bank, s.read, error, sigmoid, d_sigmoid, false, scratch.attention, false,
+                          sums);
+      add_width(bank, scratch.attention.dF, sums);
+      window_backward(a.shape.read, params, bank.window, sums.gradient(), d_P + s.patch + 5);
+    } else {
+      pad_rows(d_r + half, s.image_rows, s.width, s.ld, d_sigmoid);
+      for (int64_t at = 0; at < s.image; at += kLanes<T>) store(d_sigmoid + at, -load(d_sigmoid + at));
+      if (d_x)
+        for (int64_t row = 0; row < s.image_rows; row++)
+          for (int64_t v = 0; v < s.width; v += kLanes<T>) {
+            T* at = d_x + row * s.ld + v;
+            const T* from = d_r + row * s.width + v;
+            store(at, load(at) + load_part(from, s.width - v) + load_part(from + half, s.width - v));
+          }
+    }
+    for (int64_t at = 0; at < s.image; at += kLanes<T>) {
+      const Vec<T> y = load(sigmoid + at);
+      store(d_canvas + at, load(d_canvas + at) + load(d_sigmoid + at) * (y - y * y));
+    }
+  }
+
+  void write_backward(const T* P, T* d_P, const T* d_canvas) const {
+    const T* params = P + s.patch;
+    const Bank<T> bank(a.shape.write, s.write, params, true, scratch.attention);
+    WindowSums<T> sums;
+    write_patch_backward(bank, s.write, a.shape.write.transposed, P, d_canvas, d_P,
+                         scratch.attention, sums);
+    window_backward(a.shape.write, params, bank.window, sums.gradient(), d_P + s.patch);
+  }
+};
+
+template <class T>
+void lstm_rows_backward(const Sizes<T>& s, const T* gates, const T* c_prev, const T* c, const T* d_h,
+                        T* d_c, T* d_gates, int64_t m) {
+  constexpr int L = kLanes<T>;
+  for (int64_t r = 0; r < m; r++)
+    for (int64_t u = 0; u < s.hidden; u += L) {
+      const T* from = gates + r * s.ld_gates + 4 * u;
+      const Vec<T> activations[4] = {load(from), load(from + L), load(from + 2 * L), load(from + 3 * L)};
+      const int64_t state = r * s.hidden_padded + u;
+      Vec<T> out[4], running = load(d_c + state);
+      lstm_backward<T>(activations, load(c_prev + state), load(c + state), load(d_h + r * s.ld_hidden + u),
+                       &running, out);
+      store(d_c + state, running);
+      for (int i = 0; i < 4; i++) store(d_gates + r * s.ld_gates + 4 * u + i * L, out[i]);
+    }
+}
+
+// Gradients of samples [b0, b0 + m) after the last step.
+template <class T>
+void start_backward(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g, const GroupGradient<T>& d,
+                    int64_t b0, int64_t m) {
+  const T* d_canvas = static_cast<const T*>(g.encoder ? a.d_canvas : a.d_prior_canvas);
+  auto zero = [&](T* p, int64_t each) { memset(p + b0 * each, 0, m * each * sizeof(T)); };
+  if (d_canvas)
+    for (int64_t b = b0; b < b0 + m; b++)
+      pad_rows(d_canvas + b * s.pixels, s.image_rows, s.width, s.ld, d.canvas + b * s.image);
+  else
+    zero(d.canvas, s.image);
+  zero(d.h_dec, s.ld_hidden);
+  zero(d.c_dec, s.hidden_padded);
+  if (!g.encoder) return;
+  zero(d.h_enc, s.ld_hidden);
+  zero(d.c_enc, s.hidden_padded);
+  if (d.x) zero(d.x, s.image);
+}
+
+// From dL/dz and what the loss says of mu and log sigma to the gradient of the posterior's sums.
+template <class T>
+void posterior_backward(const ScanArgs& a, const Sizes<T>& s, const T* d_z, T* d_posterior, int64_t step,
+                        int64_t m) {
+  constexpr int L = kLanes<T>;
+  auto given = [](const void* p, int64_t at, int64_t count) {
+    return p ? load_part(static_cast<const T*>(p) + at, count) : Vec<T>{};
+  };
+  for (int64_t r = 0; r < m; r++)
+    for (int64_t u = 0; u < s.latent; u += L) {
+      const int64_t at = (step + r) * s.latent + u, count = s.latent - u;
+      const Vec<T> dz = load(d_z + r * s.latent_padded + u);
+      const Vec<T> moved = dz * vexp(given(a.log_sigma, at, count));  // dL/d(eps)
+      T* to = d_posterior + r * s.ld_posterior + 2 * u;
+      store(to, dz + given(a.d_mu, at, count));
+      store(to + L, moved * given(a.eps, at, count) + given(a.d_log_sigma, at, count));
+      if (a.d_eps) store_part(static_cast<T*>(a.d_eps) + at, moved, count);
+    }
+}
+
+template <class T>
+void backward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w, const Group<T>& g,
+                    const GroupGradient<T>& d, const ThreadScratch<T>& scratch, int64_t first, int64_t n,
+                    int64_t b0, int64_t m) {
+  const BoundaryBackward<T> boundary{a, s, g, d, scratch};
+  const int64_t c = s.hidden_padded;
+  T *d_h_dec = d.h_dec + b0 * s.ld_hidden, *d_z = d.z + b0 * s.latent_padded;
+  auto rows = [&](const T* A, int64_t ld, const Packed<T>& B) {
+    return rows_of(s, A, ld, m, B.K, scratch.half);
+  };
+  for (int64_t t = n - 1; t >= 0; t--) {
+    const int64_t at = t * g.rows + b0, next = at + g.rows, step = (first + t) * g.rows + b0;
+    const bool earlier = first + t > 0, read = g.encoder && first + t + 1 < s.steps;
+    for (int64_t b = b0; b < b0 + m; b++) boundary.run(t + 1, b, true, read);
+    multiply(rows(d.P + next * s.ld_projection, s.ld_projection, w.projection_to_h), w.projection_to_h,
+             d_h_dec, s.ld_hidden, m, true);
+    T* d_gates = d.gates_dec + at * s.ld_gates;
+    lstm_rows_backward(s, g.gates_dec + at * s.ld_gates, g.c_dec + at * c, g.c_dec + next * c, d_h_dec,
+                       d.c_dec + b0 * c, d_gates, m);
+    const Rows<T> from_dec = rows(d_gates, s.ld_gates, w.dec_to_z);
+    if (g.encoder || a.d_prior_eps) multiply(from_dec, w.dec_to_z, d_z, s.latent_padded, m, false);
+    if (earlier) multiply(from_dec, w.dec_to_h_dec, d_h_dec, s.ld_hidden, m, false);
+    if (!g.encoder) {
+      if (a.d_prior_eps)
+        unpad_rows(d_z, m, s.latent, s.latent_padded, static_cast<T*>(a.d_prior_eps) + step * s.latent);
+      continue;
+    }
+    T *d_h_enc = d.h_enc + b0 * s.ld_hidden, *d_posterior = d.posterior + at * s.ld_posterior;
+    posterior_backward(a, s, d_z, d_posterior, step, m);
+    multiply(rows(d_posterior, s.ld_posterior, w.posterior_to_h), w.posterior_to_h, d_h_enc, s.ld_hidden,
+             m, true);
+    d_gates = d.gates_enc + at * s.ld_gates;
+    lstm_rows_backward(s, g.gates_enc + at * s.ld_gates, g.c_enc + at * c, g.c_enc + next * c, d_h_enc,
+                       d.c_enc + b0 * c, d_gates, m);
+    const Rows<T> from_enc = rows(d_gates, s.ld_gates, w.enc_to_r);
+    multiply(from_enc, w.enc_to_r, d.r + b0 * s.glimpses_padded, s.glimpses_padded, m, false);
+    if (!earlier) continue;
+    multiply(from_enc, w.enc_to_h_enc, d_h_enc, s.ld_hidden, m, false);
+    multiply(from_enc, w.enc_to_h_dec, d_h_dec, s.ld_hidden, m, true);
+  }
+  if (first > 0) return;
+  for (int64_t b = b0; b < b0 + m; b++) boundary.run(0, b, false, g.encoder);
+}
+
+// The transposed weight gradients: row = input of a product, column = output.
+template <class T>
+struct WeightGradients {
+  T *enc, *dec, *posterior, *projection;
+  int64_t ld_gates, ld_posterior, ld_projection;
+
+  WeightGradients(const Sizes<T>& s, const PackedWeights<T>& w, Arena<T>& arena)
+      : ld_gates(s.ld_gates), ld_posterior(s.ld_posterior), ld_projection(s.ld_projection) {
+    enc = arena.take(w.enc.K * ld_gates);
+    dec = arena.take(w.dec.K * ld_gates);
+    posterior = arena.take(w.posterior.K * ld_posterior);
+    projection = arena.take(w.projection.K * ld_projection);
+  }
+  // Zeros where no row will be added.
+  void clear(const Sizes<T>& s, const PackedWeights<T>& w, bool no_steps) const {
+    if (no_steps || s.batch == 0) {
+      memset(enc, 0, w.enc.K * ld_gates * sizeof(T));
+      memset(posterior, 0, w.posterior.K * ld_posterior * sizeof(T));
+    }
+    if (no_steps || s.batch + s.prior_batch == 0) {
+      memset(dec, 0, w.dec.K * ld_gates * sizeof(T));
+      memset(projection, 0, w.projection.K * ld_projection * sizeof(T));
+    }
+  }
+};
+
+// Adds a segment's rows. The first segment of the recurrence, which comes last, has boundary 0 too.
+template <class T>
+void add_weight_gradients(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w,
+                          const Group<T> (&groups)[2], const GroupGradient<T> (&d)[2],
+                          const WeightGradients<T>& out, int64_t first, int64_t n, bool accumulate,
+                          T* const* scratch) {
+  const Group<T>& g = groups[0];
+  const int64_t from = first == 0 ? 0 : 1;
+  Target<T> targets[4];
+  int count = 0;
+  auto source = [](const Group<T>& group, int64_t t, int64_t column, const T* G, int64_t rows) {
+    return ProductRows<T>{group.S + t * group.rows * group.ld + column, group.ld, G, rows};
+  };
+  Target<T>& dec = targets[count++];
+  dec = {out.dec, s.ld_gates, w.dec.K, w.dec.N, s.ld_gates, {}, 0};
+  Target<T>& projection = targets[count++];
+  projection = {out.projection, s.ld_projection, w.projection.K, w.projection.N, s.ld_projection, {}, 0};
+  for (int i = 0; i < 2; i++) {
+    const int64_t B = groups[i].rows;
+    if (B == 0) continue;
+    dec.sources[dec.count++] = source(groups[i], 0, groups[i].h_dec, d[i].gates_dec, n * B);
+    projection.sources[projection.count++] =
+        source(groups[i], from, groups[i].h_dec, d[i].P + from * B * s.ld_projection, (n + 1 - from) * B);
+  }
+  if (g.rows > 0) {
+    Target<T>& enc = targets[count++];
+    enc = {out.enc, s.ld_gates, w.enc.K, w.enc.N, s.ld_gates, {}, 1};
+    enc.sources[0] = source(g, 0, 0, d[0].gates_enc, n * g.rows);
+    Target<T>& posterior = targets[count++];
+    posterior = {out.posterior, s.ld_posterior, w.posterior.K, w.posterior.N, s.ld_posterior, {}, 1};
+    posterior.sources[0] = source(g, 1, g.h_enc - 1, d[0].posterior, n * g.rows);
+  }
+  in_parallel(a.shape.threads, a.shape.threads, [&](int part, int parts) {
+    add_products(targets, count, s.bf16, accumulate, part, parts, scratch[part]);
+  });
+}
+
+// From the transposed gradients to PyTorch's layout.
+template <class T>
+void unpack(const ScanArgs& a, const Sizes<T>& s, const WeightGradients<T>& d) {
+  const ScanWeights& out = a.d_weights;
+  const int64_t K = s.hidden, R = s.glimpses, Z = s.latent;
+  // `count` numbers of a column, to row `row` of a matrix from column `first` on.
+  auto copy = [](void* to, int64_t row, int64_t ld_to, int64_t first, const T* column, int64_t ld,
+                 int64_t count) {
+    if (!to) return;
+    T* p = static_cast<T*>(to) + row * ld_to + first;
+    for (int64_t i = 0; i < count; i++) p[i] = column[i * ld];
+  };
+  auto put = [](void* to, int64_t i, T value) {
+    if (to) static_cast<T*>(to)[i] = value;
+  };
+  in_parallel(a.shape.threads, s.hidden_padded, [&](int part, int parts) {
+    for (int64_t n = part; n < 4 * s.hidden_padded; n += parts) {
+      const Interleaved at = deinterleaved<T>(n, 4);
+      if (at.unit >= K) continue;
+      const int64_t gate = at.part * K + at.unit, ld = d.ld_gates;
+      const T *enc = d.enc + n, *dec = d.dec + n;
+      copy(out.dec_w_hh, gate, K, 0, dec, ld, K);
+      put(out.dec_b_ih, gate, dec[K * ld]);
+      put(out.dec_b_hh, gate, dec[K * ld]);
+      copy(out.dec_w_ih, gate, Z, 0, dec + (K + 1) * ld, ld, Z);
+      copy(out.enc_w_ih, gate, R + K, 0, enc, ld, R);
+      put(out.enc_b_ih, gate, enc[R * ld]);
+      put(out.enc_b_hh, gate, enc[R * ld]);
+      copy(out.enc_w_hh, gate, K, 0, enc + (R + 1) * ld, ld, K);
+      copy(out.enc_w_ih, gate, R + K, R, enc + (R + 1 + K) * ld, ld, K);
+    }
+    for (int64_t n = part; n < 2 * s.latent_padded; n += parts) {
+      const Interleaved at = deinterleaved<T>(n, 2);
+      if (at.unit >= Z) continue;
+      put(out.posterior_b, at.part * Z + at.unit, d.posterior[n]);
+      copy(out.posterior_w, at.part * Z + at.unit, K, 0, d.posterior + d.ld_posterior + n, d.ld_posterior,
+           K);
+    }
+    for (int64_t n = part; n < s.projections; n += parts) {
+      const int64_t n_write = n - s.patch, n_read = n_write - 5, ld = d.ld_projection;
+      void* weight = n_write < 0 ? out.patch_w : n_read < 0 ? out.write_w : out.read_w;
+      void* bias = n_write < 0 ? out.patch_b : n_read < 0 ? out.write_b : out.read_b;
+      const int64_t row = n_write < 0 ? n : n_read < 0 ? n_write : n_read;
+      copy(weight, row, K, 0, d.projection + n, ld, K);
+      put(bias, row, d.projection[K * ld + n]);
+    }
+  });
+}
+
+template <class T>
+void backward(const ScanArgs& args) {
+  const Sizes<T> s(args.shape);
+  const int threads = args.shape.threads;
+  // Forward may run again in here: it must write no output a second time.
+  ScanArgs a = args;
+  a.mu = a.canvas = a.prior_canvas = nullptr;
+  a.canvases = a.read_params = a.write_params = a.prior_canvases = a.prior_write_params = nullptr;
+
+  Group<T> groups[2] = {{s, true}, {s, false}};
+  // Segments short enough that gradients of gates stay in the cache until the weights take them, and
+  // long enough that a weight gradient is not rewritten for a few rows.
+  int64_t segment = s.segment;
+  if (!s.recompute) segment = 1024 / larger<int64_t>(1, s.batch + s.prior_batch) + 1;
+  segment = smaller(segment, s.steps);
+
+  struct Space {
+    PackedWeights<T> weights;
+    GroupGradient<T> d[2];
+    WeightGradients<T> out;
+  };
+  auto layout = [&](Arena<T>& arena) {
+    PackedWeights<T> weights(s, true, arena);
+    for (Group<T>& g : groups) {
+      if (s.recompute) g.place(s, segment, arena);
+      g.canvas = s.recompute ? arena.take(g.rows * s.image) : nullptr;
+      g.x = g.encoder ? arena.take(g.rows * s.image) : nullptr;
+    }
+    GroupGradient<T> posterior(s, groups[0], segment, a.d_x != nullptr, arena);
+    GroupGradient<T> prior(s, groups[1], segment, false, arena);
+    return Space{weights, {posterior, prior}, WeightGradients<T>(s, weights, arena)};
+  };
+  Arena<T> counted(nullptr);
+  layout(counted);
+  const int64_t each = ThreadScratch<T>::bytes(s), gradient_each = product_scratch_bytes<T>(s.bf16);
+  const Workspace space(counted.bytes() + threads * (each + gradient_each) +
+                        threads * static_cast<int64_t>(sizeof(T*)));
+  Arena<T> arena(space.data());
+  const Space all = layout(arena);
+  char* scratch_base = static_cast<char*>(space.data()) + counted.bytes();
+  T** gradient_scratch = reinterpret_cast<T**>(scratch_base + threads * (each + gradient_each));
+  for (int i = 0; i < threads; i++)
+    gradient_scratch[i] = reinterpret_cast<T*>(scratch_base + threads * each + i * gradient_each);
+
+  Group<T> saved[2] = {groups[0], groups[1]};
+  if (!s.recompute) {
+    Arena<T> from(a.saved);
+    for (Group<T>& g : saved) g.place(s, s.steps, from);
+  }
+  pack_backward(a, s, all.weights);
+  if (s.recompute) pack_forward(a, s, all.weights);
+
+  auto over_samples = [&](const auto& f) {
+    in_parallel(threads, larger(s.batch, s.prior_batch), [&](int part, int parts) {
+      Arena<T> own(scratch_base + part * each);
+      const ThreadScratch<T> scratch(s, own);
+      for (int i = 0; i < 2; i++)
+        over_tiles<T>(groups[i].rows, part, parts,
+                      [&](int64_t b0, int64_t m) { f(i, scratch, b0, m); });
+    });
+  };
+  over_samples([&](int i, const ThreadScratch<T>&, int64_t b0, int64_t m) {
+    const Group<T>& g = groups[i];
+    if (g.encoder)
+      for (int64_t b = b0; b < b0 + m; b++)
+        pad_rows(static_cast<const T*>(a.x) + b * s.pixels, s.image_rows, s.width, s.ld, g.x + b * s.image);
+    start_backward(a, s, g, all.d[i], b0, m);
+  });
+  const int64_t segments = segment ? (s.steps + segment - 1) / segment : 0;
+  all.out.clear(s, all.weights, segments == 0);
+  for (int64_t i = segments - 1; i >= 0; i--) {
+    const int64_t first = i * segment, n = smaller(segment, s.steps - first);
+    const int64_t from = s.recompute ? 0 : first;
+    const Group<T> here[2] = {saved[0].from_step(s, from), saved[1].from_step(s, from)};
+    over_samples([&](int k, const ThreadScratch<T>& scratch, int64_t b0, int64_t m) {
+      const Group<T>& g = here[k];
+      if (s.recompute) {
+        if (first == 0)
+          start_samples(a, s, g, scratch, n, b0, m);
+        else
+          restore_state(s, checkpoint_of(a, s, g, i), g, n, b0, m);
+        forward_steps(a, s, all.weights, g, scratch, first, n, b0, m);
+      }
+      backward_steps(a, s, all.weights, g, all.d[k], scratch, first, n, b0, m);
+    });
+    add_weight_gradients(a, s, all.weights, here, all.d, all.out, first, n, i < segments - 1,
+                         gradient_scratch);
+  }
+  if (a.d_x)
+    for (int64_t b = 0; b < s.batch; b++)
+      unpad_rows(all.d[0].x + b * s.image, s.image_rows, s.width, s.ld,
+                 static_cast<T*>(a.d_x) + b * s.pixels);
+  unpack(a, s, all.out);
+}
+
+}  // namespace
+
+void draw_scan_backward(const ScanArgs& a) {
+  a.shape.double_precision ? backward<double>(a) : backward<float>(a);
+}
+
+}  // namespace drawgan::DRAWGAN_ISA

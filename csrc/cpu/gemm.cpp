@@ -1,0 +1,206 @@
+#include "gemm.h"
+
+namespace drawgan::DRAWGAN_ISA {
+namespace {
+
+// All iterations written out, which is what keeps the sums in registers.
+#define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+
+// Rows of C that a kernel holds: registers less the two of B, one of A and what addresses need.
+template <class T>
+constexpr int kRows = sizeof(T) == 8 ? 4 : kVectorBytes == 64 ? 13 : 6;
+
+template <class T, int M, int V>
+void kernel(const T* __restrict A, int64_t ai, int64_t ak, const T* __restrict B, int64_t ldb,
+            T* __restrict C, int64_t ldc, int64_t K, bool accumulate) {
+  constexpr int L = kLanes<T>;
+  Vec<T> sum[M][V];
+  EACH(i, M) EACH(j, V) sum[i][j] = Vec<T>{};
+  const T* rows[(M + 2) / 3];  // a pointer for every three rows: addresses stay in registers
+  EACH(g, (M + 2) / 3) rows[g] = A + 3 * g * ai;
+  if (accumulate) EACH(i, M) EACH(j, V) __builtin_prefetch(C + i * ldc + j * L, 1, 3);
+  for (int64_t k = 0; k < K; k++) {
+    Vec<T> b[V];
+    EACH(j, V) b[j] = load(B + j * L);
+    EACH(i, M) {
+      const T a = rows[i / 3][i % 3 * ai];
+      EACH(j, V) sum[i][j] += a * b[j];
+    }
+    EACH(g, (M + 2) / 3) rows[g] += ak;
+    B += ldb;
+  }
+  if (accumulate) EACH(i, M) EACH(j, V) sum[i][j] += load(C + i * ldc + j * L);
+  EACH(i, M) EACH(j, V) store(C + i * ldc + j * L, sum[i][j]);
+}
+
+template <class T>
+using Kernel = void (*)(const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, int64_t, bool);
+
+template <class T, int V, size_t... I>
+Kernel<T> pick(int64_t m, std::index_sequence<I...>) {
+  static constexpr Kernel<T> table[] = {kernel<T, static_cast<int>(I) + 1, V>...};
+  return table[m - 1];
+}
+
+// m rows in nearly equal blocks, so that no block is left with a row or two.
+template <int Most, class F>
+inline void row_blocks(int64_t m, const F& f) {
+  const int64_t blocks = (m + Most - 1) / Most;
+  for (int64_t i = 0, b = 0; b < blocks; b++) {
+    const int64_t rows = (m - i) / (blocks - b);
+    f(i, rows);
+    i += rows;
+  }
+}
+
+template <class T>
+void panel(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc, int64_t m,
+           int64_t width, int64_t K, bool accumulate) {
+  constexpr auto counts = std::make_index_sequence<kRows<T>>{};
+  row_blocks<kRows<T>>(m, [&](int64_t i, int64_t rows) {
+    const Kernel<T> f = width == kPanel<T> ? pick<T, 2>(rows, counts) : pick<T, 1>(rows, counts);
+    f(A + i * ai, ai, ak, B, ldb, C + i * ldc, ldc, K, accumulate);
+  });
+}
+
+#ifdef DRAWGAN_BF16
+using Words = Bits<float>;
+
+inline Vec<float> dot_pairs(Vec<float> sum, Words a, Words b) {
+  return (Vec<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+
+template <int M, int V>
+void kernel_bf16(const uint16_t* __restrict A, int64_t ai, int64_t ak, const uint32_t* __restrict B,
+                 int64_t ldb, float* __restrict C, int64_t ldc, int64_t pairs, bool accumulate) {
+  constexpr int L = kLanes<float>;
+  Vec<float> sum[M][V];
+  EACH(i, M) EACH(j, V) sum[i][j] = Vec<float>{};
+  const uint16_t* rows[(M + 2) / 3];
+  EACH(g, (M + 2) / 3) rows[g] = A + 3 * g * ai;
+  if (accumulate) EACH(i, M) EACH(j, V) __builtin_prefetch(C + i * ldc + j * L, 1, 3);
+  for (int64_t k = 0; k < pairs; k++) {
+    Words b[V];
+    EACH(j, V) __builtin_memcpy(&b[j], B + j * L, sizeof b[j]);
+    EACH(i, M) {
+      int32_t word;
+      __builtin_memcpy(&word, rows[i / 3] + i % 3 * ai, 4);
+      EACH(j, V) sum[i][j] = dot_pairs(sum[i][j], word - Words{}, b[j]);
+    }
+    EACH(g, (M + 2) / 3) rows[g] += ak;
+    B += ldb;
+  }
+  if (accumulate) EACH(i, M) EACH(j, V) sum[i][j] += load(C + i * ldc + j * L);
+  EACH(i, M) EACH(j, V) store(C + i * ldc + j * L, sum[i][j]);
+}
+
+using KernelBf16 = void (*)(const uint16_t*, int64_t, int64_t, const uint32_t*, int64_t, float*,
+                            int64_t, int64_t, bool);
+
+template <int V, size_t... I>
+KernelBf16 pick_bf16(int64_t m, std::index_sequence<I...>) {
+  static constexpr KernelBf16 table[] = {kernel_bf16<static_cast<int>(I) + 1, V>...};
+  return table[m - 1];
+}
+#endif
+#undef EACH
+
+}  // namespace
+
+template <class T>
+void multiply(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
+              int64_t m, int64_t columns, int64_t K, bool accumulate) {
+  for (int64_t n = 0; n < columns; n += kPanel<T>)
+    panel(A, ai, ak, B + n, ldb, C + n, ldc, m, smaller<int64_t>(kPanel<T>, columns - n), K,
+          accumulate);
+}
+template void multiply<float>(const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t,
+                              int64_t, int64_t, int64_t, bool);
+template void multiply<double>(const double*, int64_t, int64_t, const double*, int64_t, double*,
+                               int64_t, int64_t, int64_t, int64_t, bool);
+
+template <class T>
+void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m, bool accumulate) {
+  for (int64_t n = 0; n < B.N; n += kPanel<T>) {
+    const int64_t width = B.width(n);
+    if constexpr (kHaveBf16 && sizeof(T) == 4) {
+      if (A.half) {
+        multiply_bf16(A.half, A.ld_half, 2, B.panel_pairs(n), width, C + n, ldc, m, width,
+                      (B.K + 1) / 2, accumulate);
+        continue;
+      }
+    }
+    panel(A.data, A.ld, int64_t{1}, B.panel(n), width, C + n, ldc, m, width, B.K, accumulate);
+  }
+}
+template void multiply<float>(const Rows<float>&, const Packed<float>&, float*, int64_t, int64_t,
+                              bool);
+template void multiply<double>(const Rows<double>&, const Packed<double>&, double*, int64_t, int64_t,
+                               bool);
+
+#ifdef DRAWGAN_BF16
+void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B, int64_t ldb,
+                   float* C, int64_t ldc, int64_t m, int64_t columns, int64_t pairs,
+                   bool accumulate) {
+  constexpr auto counts = std::make_index_sequence<kRows<float>>{};
+  for (int64_t n = 0; n < columns; n += kPanel<float>) {
+    const bool wide = columns - n >= kPanel<float>;
+    row_blocks<kRows<float>>(m, [&](int64_t i, int64_t rows) {
+      const KernelBf16 f = wide ? pick_bf16<2>(rows, counts) : pick_bf16<1>(rows, counts);
+      f(A + i * ai, ai, ak, B + n, ldb, C + i * ldc + n, ldc, pairs, accumulate);
+    });
+  }
+}
+
+void pack_pair(const float* low, const float* high, int64_t columns, uint32_t* words) {
+  auto rounded = [](Vec<float> v) {
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
+    typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
+    Halves h;
+    __builtin_memcpy(&h, &half, sizeof h);
+    return __builtin_convertvector(h, Words);
+  };
+  for (int64_t c = 0; c < columns; c += kLanes<float>) {
+    const Words l = rounded(load(low + c)), h = high ? rounded(load(high + c)) : Words{};
+    const Words both = l | h << 16;
+    __builtin_memcpy(words + c, &both, sizeof both);
+  }
+}
+
+void pack_pairs(const Packed<float>& w, int64_t begin, int64_t end) {
+  for (int64_t p = begin; p < end; p++) {
+    const int64_t column = p * kPanel<float>, width = w.width(column);
+    const float* from = w.panel(column);
+    uint32_t* to = w.panel_pairs(column);
+    for (int64_t k = 0; k < w.K; k += 2, to += width)
+      pack_pair(from + k * width, k + 1 < w.K ? from + (k + 1) * width : nullptr, width, to);
+  }
+}
+
+Rows<float> halved(const float* data, int64_t ld, int64_t m, int64_t K, uint16_t* scratch) {
+  const int64_t ld_half = half_row(K);
+  auto put = [](uint16_t* to, Vec<float> v) {
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
+    __builtin_memcpy(to, &half, sizeof half);
+  };
+  for (int64_t i = 0; i < m; i++) {
+    const float* from = data + i * ld;
+    uint16_t* to = scratch + i * ld_half;
+    int64_t k = 0;
+    for (; k + kLanes<float> <= K; k += kLanes<float>) put(to + k, load(from + k));
+    put(to + k, load_part(from + k, K - k));  // at least one zero after the last number
+  }
+  return {data, ld, scratch, ld_half};
+}
+#else
+// Without the instructions nothing asks for these: kHaveBf16 is checked first.
+void multiply_bf16(const uint16_t*, int64_t, int64_t, const uint32_t*, int64_t, float*, int64_t,
+                   int64_t, int64_t, int64_t, bool) {
+  __builtin_trap();
+}
+void pack_pair(const float*, const float*, int64_t, uint32_t*) { __builtin_trap(); }
+void pack_pairs(const Packed<float>&, int64_t, int64_t) { __builtin_trap(); }
+Rows<float> halved(const float* data, int64_t ld, int64_t, int64_t, uint16_t*) { return {data, ld}; }
+#endif
+
+}  // namespace drawgan::DRAWGAN_ISA

@@ -1,0 +1,66 @@
+// Register-blocked matrix products: C[m, n] (+)= A[m, K] * B[K, n].
+#pragma once
+
+#include "vec.h"
+
+namespace drawgan::DRAWGAN_ISA {
+
+#ifdef DRAWGAN_BF16
+constexpr bool kHaveBf16 = true;  // the CPU multiplies pairs of bf16 into float sums
+#else
+constexpr bool kHaveBf16 = false;
+#endif
+
+template <class T>
+constexpr int kPanel = 2 * kLanes<T>;  // columns that a kernel keeps in registers
+
+// A(i, k) = A[i * ai + k * ak]; B(k, j) = B[k * ldb + j]; `columns` is a whole number of vectors.
+// The old C is added last: partial sums of at most K terms keep the error of long sums small.
+template <class T>
+void multiply(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
+              int64_t m, int64_t columns, int64_t K, bool accumulate);
+
+// The same with operands in bf16 and sums in float. A word holds the values of k (low half) and
+// k + 1 (high half): A(i, pair) starts at A + 2 * (i * ai + pair * ak) bytes, B(pair, j) is the word
+// B[pair * ldb + j].
+void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B, int64_t ldb,
+                   float* C, int64_t ldc, int64_t m, int64_t columns, int64_t pairs,
+                   bool accumulate);
+
+// Two rows of floats into one row of words; `high` may be null (zeros).
+void pack_pair(const float* low, const float* high, int64_t columns, uint32_t* words);
+
+// A matrix B[K, N] in panels of kPanel columns (the last may be one vector wide), each K x width
+// contiguous. N is a whole number of vectors.
+template <class T>
+struct Packed {
+  T* data = nullptr;
+  uint32_t* pairs = nullptr;  // the same in bf16, (K + 1) / 2 rows of words, or null
+  int64_t K = 0, N = 0;
+
+  int64_t width(int64_t column) const {
+    return column / kPanel<T> * kPanel<T> + kPanel<T> <= N ? kPanel<T> : kLanes<T>;
+  }
+  T* panel(int64_t column) const { return data + column * K; }
+  uint32_t* panel_pairs(int64_t column) const { return pairs + column * ((K + 1) / 2); }
+};
+
+// Fills the bf16 copies of the panels [begin, end), counted in panels.
+void pack_pairs(const Packed<float>& w, int64_t begin, int64_t end);
+
+// The left operand of a product with a Packed matrix: m rows, and their bf16 copy if wanted.
+template <class T>
+struct Rows {
+  const T* data;
+  int64_t ld;
+  const uint16_t* half = nullptr;
+  int64_t ld_half = 0;
+};
+constexpr int64_t half_row(int64_t K) { return round_up(K + 1, 32) + 32; }  // no multiple of 4 KiB
+// Rows of K floats rounded to bf16 into `scratch`, m * half_row(K) numbers.
+Rows<float> halved(const float* data, int64_t ld, int64_t m, int64_t K, uint16_t* scratch);
+
+template <class T>
+void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m, bool accumulate);
+
+}  // namespace drawgan::DRAWGAN_ISA
