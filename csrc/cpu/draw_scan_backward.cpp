@@ -325,6 +325,10 @@ void unpack(const ScanArgs& a, const Sizes<T>& s, const WeightGradients<T>& d) {
   });
 }
 
+// Rows of a segment: few enough that gradients of gates stay in the cache until the weights take
+// them, enough that a weight gradient is not rewritten for a handful.
+constexpr int64_t kSegmentRows = 1024;
+
 template <class T>
 void backward(const ScanArgs& args) {
   const Sizes<T> s(args.shape);
@@ -335,11 +339,12 @@ void backward(const ScanArgs& args) {
   a.canvases = a.read_params = a.write_params = a.prior_canvases = a.prior_write_params = nullptr;
 
   Group<T> groups[2] = {{s, true}, {s, false}};
-  // Segments short enough that gradients of gates stay in the cache until the weights take them, and
-  // long enough that a weight gradient is not rewritten for a few rows.
   int64_t segment = s.segment;
-  if (!s.recompute) segment = 1024 / larger<int64_t>(1, s.batch + s.prior_batch) + 1;
-  segment = smaller(segment, s.steps);
+  if (!s.recompute) {
+    const int64_t rows = s.steps * larger(s.batch, s.prior_batch);
+    const int64_t segments = larger<int64_t>(1, smaller(s.steps, rows / kSegmentRows));
+    segment = (s.steps + segments - 1) / segments;
+  }
 
   struct Space {
     PackedWeights<T> weights;

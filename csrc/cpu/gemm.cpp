@@ -6,10 +6,6 @@ namespace {
 // All iterations written out, which is what keeps the sums in registers.
 #define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 
-// Rows of C that a kernel holds: registers less the two of B, one of A and what addresses need.
-template <class T>
-constexpr int kRows = sizeof(T) == 8 ? 4 : kVectorBytes == 64 ? 13 : 6;
-
 template <class T, int M, int V>
 void kernel(const T* __restrict A, int64_t ai, int64_t ak, const T* __restrict B, int64_t ldb,
             T* __restrict C, int64_t ldc, int64_t K, bool accumulate) {
@@ -42,22 +38,11 @@ Kernel<T> pick(int64_t m, std::index_sequence<I...>) {
   return table[m - 1];
 }
 
-// m rows in nearly equal blocks, so that no block is left with a row or two.
-template <int Most, class F>
-inline void row_blocks(int64_t m, const F& f) {
-  const int64_t blocks = (m + Most - 1) / Most;
-  for (int64_t i = 0, b = 0; b < blocks; b++) {
-    const int64_t rows = (m - i) / (blocks - b);
-    f(i, rows);
-    i += rows;
-  }
-}
-
 template <class T>
 void panel(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc, int64_t m,
            int64_t width, int64_t K, bool accumulate) {
   constexpr auto counts = std::make_index_sequence<kRows<T>>{};
-  row_blocks<kRows<T>>(m, [&](int64_t i, int64_t rows) {
+  row_blocks(m, kRows<T>, [&](int64_t i, int64_t rows) {
     const Kernel<T> f = width == kPanel<T> ? pick<T, 2>(rows, counts) : pick<T, 1>(rows, counts);
     f(A + i * ai, ai, ak, B, ldb, C + i * ldc, ldc, K, accumulate);
   });
@@ -145,7 +130,7 @@ void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B,
   constexpr auto counts = std::make_index_sequence<kRows<float>>{};
   for (int64_t n = 0; n < columns; n += kPanel<float>) {
     const bool wide = columns - n >= kPanel<float>;
-    row_blocks<kRows<float>>(m, [&](int64_t i, int64_t rows) {
+    row_blocks(m, kRows<float>, [&](int64_t i, int64_t rows) {
       const KernelBf16 f = wide ? pick_bf16<2>(rows, counts) : pick_bf16<1>(rows, counts);
       f(A + i * ai, ai, ak, B + n, ldb, C + i * ldc + n, ldc, pairs, accumulate);
     });

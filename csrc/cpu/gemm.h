@@ -13,6 +13,20 @@ constexpr bool kHaveBf16 = false;
 
 template <class T>
 constexpr int kPanel = 2 * kLanes<T>;  // columns that a kernel keeps in registers
+// Rows that it keeps: registers less the two of B, one of A and what addresses need.
+template <class T>
+constexpr int kRows = sizeof(T) == 8 ? 4 : kVectorBytes == 64 ? 13 : 6;
+
+// f(first, count): m rows in nearly equal blocks of at most `most`, so that none is left with a few.
+template <class F>
+DRAWGAN_INLINE void row_blocks(int64_t m, int64_t most, const F& f) {
+  const int64_t blocks = (m + most - 1) / most;
+  for (int64_t i = 0, b = 0; b < blocks; b++) {
+    const int64_t rows = (m - i) / (blocks - b);
+    f(i, rows);
+    i += rows;
+  }
+}
 
 // A(i, k) = A[i * ai + k * ak]; B(k, j) = B[k * ldb + j]; `columns` is a whole number of vectors.
 // The old C is added last: partial sums of at most K terms keep the error of long sums small.

@@ -24,10 +24,8 @@ struct Target {
 
 // Rows taken together: their piece of G, one panel wide, stays in L1 while it meets every row of C.
 constexpr int64_t kRowBlock = 128;
-// Rows of C that meet one set of panels: their piece of A stays in L2.
-constexpr int64_t kColumnBlock = 192;
-// Rows of C between two rounds of prefetching.
-constexpr int64_t kStep = kVectorBytes == 64 ? 26 : 24;
+// Rows of C that meet one set of panels at most: their piece of A stays in L2.
+constexpr int64_t kColumnBlock = 640;
 
 template <class T>
 constexpr int64_t product_scratch_bytes(bool bf16) {
@@ -56,8 +54,7 @@ DRAWGAN_INLINE void add_block(const Target<T>& target, const ProductRows<T>& sou
   // Rows of G lie in different pages, where the hardware does not fetch ahead: fetch the next panel,
   // a few rows at a time.
   int64_t fetched = 0;
-  for (int64_t i = 0; i < columns; i += kStep) {
-    const int64_t m = smaller(kStep, columns - i);
+  row_blocks(columns, 2 * kRows<T>, [&](int64_t i, int64_t m) {
     for (const int64_t until = kRowBlock * (i + m) / columns; next && fetched < until; fetched++) {
       __builtin_prefetch(next + fetched * target.ld_g, 0, 2);
       __builtin_prefetch(next + fetched * target.ld_g + kPanel<T> / 2, 0, 2);
@@ -68,12 +65,12 @@ DRAWGAN_INLINE void add_block(const Target<T>& target, const ProductRows<T>& sou
         multiply_bf16(reinterpret_cast<const uint16_t*>(pairs + i), 2, 2 * ld_pairs,
                       reinterpret_cast<const uint32_t*>(packed), width, C, target.ldc, m, width,
                       (rows + 1) / 2, accumulate);
-        continue;
+        return;
       }
     }
     multiply(source.A + k * source.lda + column + i, int64_t{1}, source.lda, packed, width, C,
              target.ldc, m, width, rows, accumulate);
-  }
+  });
 }
 
 // The share of one thread.
@@ -90,8 +87,11 @@ static inline void add_products(const Target<T>* targets, int count, bool bf16, 
   double total = 0, before = 0;
   for (int i = 0; i < count; i++) total += rows_of_target(targets[i]) * targets[i].m * targets[i].N;
   for (const Target<T>* target = targets; target < targets + count; target++) {
-    const int64_t blocks = (target->m + kColumnBlock - 1) / kColumnBlock;
-    const int64_t panels = (target->N + kPanel<T> - 1) / kPanel<T>, units = blocks * panels;
+    const int64_t panels = (target->N + kPanel<T> - 1) / kPanel<T>;
+    // With many threads, pieces small enough that each gets its share.
+    const int64_t wanted = smaller<int64_t>((4 * parts + panels - 1) / panels, target->m);
+    const int64_t blocks = larger((target->m + kColumnBlock - 1) / kColumnBlock, wanted);
+    const int64_t units = blocks * panels;
     const double each = rows_of_target(*target) * target->m * target->N / units;
     // Units are dealt out in order, so that every thread gets a like share of the work.
     auto owner = [&](int64_t u) {

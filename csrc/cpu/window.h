@@ -145,13 +145,11 @@ static inline void sum_each(Vec<T>* parts, int64_t n, T* sums) {  // parts: up t
   }
 }
 
-template <class T>
-static inline void build_filters(const WindowMap& map, const Window<T>& w, T centre,
-                                 const Filters<T>& f, bool derivatives, T* scratch) {
+template <class T, bool Relative, bool Total>
+static inline void build_filters_as(const WindowMap& map, const Window<T>& w, T centre,
+                                    const Filters<T>& f, bool derivatives, T* scratch) {
   constexpr int L = kLanes<T>;
   const Normalisation norm = map.normalisation;
-  const bool total = norm == Normalisation::total;
-  const bool relative = total || norm == Normalisation::softmax;
   const int64_t N = f.N, filters = round_up(N, L);
   auto* parts = reinterpret_cast<Vec<T>*>(scratch);
   auto *levers = parts + filters, *exponents = levers + filters;
@@ -166,33 +164,35 @@ static inline void build_filters(const WindowMap& map, const Window<T>& w, T cen
   int64_t best = 0;
   for (int64_t k = 0; k < N; k++) {
     mu[k] = centre + (k - middle) * w.delta;
-    origin[k] = relative ? nearest(smaller(larger(mu[k], T(0)), pixels - 1)) : mu[k];
+    origin[k] = Relative ? nearest(smaller(larger(mu[k], T(0)), pixels - 1)) : mu[k];
     shift[k] = 0;
     const T here = origin[k] - mu[k], least = origin[best] - mu[best];
-    if (total && (here < 0 ? -here : here) < (least < 0 ? -least : least)) best = k;
+    if (Total && (here < 0 ? -here : here) < (least < 0 ? -least : least)) best = k;
   }
   const T d_best = origin[best] - mu[best];
-  if (total)  // d_k - d_best from the grid itself, so that it is exactly 0 for the best filter
+  if (Total)  // d_k - d_best from the grid itself, so that it is exactly 0 for the best filter
     for (int64_t k = 0; k < N; k++) shift[k] = origin[k] - origin[best] - (k - best) * w.delta;
-  auto exponent = [&](int64_t k, Vec<T> p) {
-    Vec<T> u;
-    if (relative)
-      u = (p - origin[k]) * (p + origin[k] - 2 * mu[k]) * h;
-    else
-      u = (p - mu[k]) * (p - mu[k]) * h;
-    if (total) u += shift[k] * (origin[k] - mu[k] + d_best) * h;
+  auto exponent = [&](int64_t k, Vec<T> p) __attribute__((always_inline)) {
+    Vec<T> u = p - origin[k];
+    u = (Relative ? u * (p + origin[k] - 2 * mu[k]) : u * u) * h;
+    if (Total) u += shift[k] * (origin[k] - mu[k] + d_best) * h;
     return u;
   };
 
   for (int64_t k = 0; k < N; k++) {
-    Vec<T> sum{};
+    Vec<T> sum{}, lever{}, expo{};
     for (int64_t v = 0; v < f.ld; v += L) {
-      const Vec<T> p = iota<T>() + static_cast<T>(v), e = vexp(-exponent(k, p));
+      const Vec<T> p = iota<T>() + static_cast<T>(v), u = exponent(k, p), e = vexp(-u);
       const Vec<T> kept = p < pixels ? e : Vec<T>{};
       store(f.set[0] + k * f.ld + v, kept);
       sum += kept;
+      if (!derivatives) continue;
+      lever += kept * (p - origin[k] + shift[k]);
+      expo += kept * u;
     }
     parts[k] = sum;
+    levers[k] = lever;
+    exponents[k] = expo;
   }
   sum_each(parts, N, sums);
   T everything = 0;
@@ -224,47 +224,50 @@ static inline void build_filters(const WindowMap& map, const Window<T>& w, T cen
     return;
   }
 
-  for (int64_t k = 0; k < N; k++) {
-    Vec<T> lever{}, expo{};
-    for (int64_t v = 0; v < f.ld; v += L) {
-      const Vec<T> p = iota<T>() + static_cast<T>(v);
-      T* at = f.set[0] + k * f.ld + v;
-      const Vec<T> F = load(at) * scale[k];
-      store(at, F);
-      lever += F * (p - origin[k] + shift[k]);
-      expo += F * exponent(k, p);
-    }
-    levers[k] = lever;
-    exponents[k] = expo;
-    parts[k] = splat(sums[k] * scale[k] / L);  // total: the weight of each filter
-  }
+  // Means under F of what a filter's derivatives are made of.
   sum_each(levers, N, mean_lever);
   sum_each(exponents, N, mean_exponent);
   T mean_stride = 0;
-  if (total) {
-    sum_each(parts, N, sums);
+  if (Total) {
     T lever = 0, expo = 0;
     for (int64_t k = 0; k < N; k++) {
-      lever += mean_lever[k];
-      expo += mean_exponent[k];
-      mean_stride += (k - middle) * mean_lever[k] + d_best * (k - best) * sums[k];
+      lever += mean_lever[k] * scale[k];
+      expo += mean_exponent[k] * scale[k];
+      mean_stride += ((k - middle) * mean_lever[k] + d_best * (k - best) * sums[k]) * scale[k];
     }
     for (int64_t k = 0; k < N; k++) {
       mean_lever[k] = lever;
       mean_exponent[k] = expo;
+    }
+  } else {
+    for (int64_t k = 0; k < N; k++) {
+      mean_lever[k] *= coupling[k] * scale[k];
+      mean_exponent[k] *= coupling[k] * scale[k];
     }
   }
   for (int64_t k = 0; k < N; k++)
     for (int64_t v = 0; v < f.ld; v += L) {
       const Vec<T> p = iota<T>() + static_cast<T>(v);
       const int64_t at = k * f.ld + v;
-      const Vec<T> F = load(f.set[0] + at), lever = p - origin[k] + shift[k];
-      store(f.set[1] + at, 2 * h * (F * (lever - coupling[k] * mean_lever[k])));
-      store(f.set[2] + at, F * (exponent(k, p) - coupling[k] * mean_exponent[k]));
-      if (total)
+      const Vec<T> F = load(f.set[0] + at) * scale[k], lever = p - origin[k] + shift[k];
+      store(f.set[0] + at, F);
+      store(f.set[1] + at, 2 * h * (F * (lever - mean_lever[k])));
+      store(f.set[2] + at, F * (exponent(k, p) - mean_exponent[k]));
+      if (Total)
         store(f.set[3] + at,
               2 * h * (F * ((k - middle) * lever + (d_best * (k - best) - mean_stride))));
     }
+}
+
+template <class T>
+static inline void build_filters(const WindowMap& map, const Window<T>& w, T centre,
+                                 const Filters<T>& f, bool derivatives, T* scratch) {
+  if (map.normalisation == Normalisation::softmax)
+    build_filters_as<T, true, false>(map, w, centre, f, derivatives, scratch);
+  else if (map.normalisation == Normalisation::total)
+    build_filters_as<T, true, true>(map, w, centre, f, derivatives, scratch);
+  else
+    build_filters_as<T, false, false>(map, w, centre, f, derivatives, scratch);
 }
 
 }  // namespace drawgan::DRAWGAN_ISA
