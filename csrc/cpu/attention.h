@@ -48,11 +48,13 @@ class Arena {
 template <class T>
 struct AttentionScratch {
   T *x, *y;      // filters, up to four sets
-  T *V, *V2;     // filters along the height times an image, up to four sets of [N, ld]
-  T *Z, *Z2;     // what an image's gradient is made of, [N, ld]
+  T* V;          // filters along the height times an image, up to four sets of [N, ld]
+  T* Z;          // what an image's gradient is made of, [N, ld]
   T *dF;         // [N, ld]
-  T *patch, *patch2;  // [C, N, N]
+  T* patch;      // [C, N, N]
   T *image;      // [H, ld]
+  T* columns;    // [W, N padded], F_x transposed
+  T* square;     // [N, N padded]
   T* build;
 
   AttentionScratch(const AttentionSize& s, Arena<T>& arena) {
@@ -60,13 +62,12 @@ struct AttentionScratch {
     x = arena.take(4 * rows);
     y = arena.take(4 * s.N * s.ld_height<T>());
     V = arena.take(4 * rows);
-    V2 = arena.take(4 * rows);
     Z = arena.take(rows);
-    Z2 = arena.take(rows);
     dF = arena.take(rows);
     patch = arena.take(patches);
-    patch2 = arena.take(patches);
     image = arena.take(s.height * ld);
+    columns = arena.take(s.width * round_up(s.N, kLanes<T>));
+    square = arena.take(s.N * round_up(s.N, kLanes<T>));
     build = arena.take(filter_scratch<T>(s.N));
   }
 };
@@ -75,9 +76,11 @@ template <class T>
 struct Bank {  // a window with its filters
   Window<T> window;
   Filters<T> x, y;
+  const T* x_columns;  // [W, N padded], F_x transposed
   int sets;
 
-  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool derivatives,
+  // `contracts`: the width of something will be contracted, see contract_width().
+  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool derivatives, bool contracts,
        const AttentionScratch<T>& scratch)
       : window(window_of(map, params)), sets(filter_sets(map, derivatives)) {
     x = {{}, s.N, s.width, s.ld<T>()};
@@ -88,34 +91,33 @@ struct Bank {  // a window with its filters
     }
     build_filters(map, window, window.x, x, derivatives, scratch.build);
     build_filters(map, window, window.y, y, derivatives, scratch.build);
+    x_columns = scratch.columns;
+    if (!contracts) return;
+    const int64_t columns = round_up(s.N, kLanes<T>);
+    for (int64_t i = 0; i < s.N; i++)
+      for (int64_t p = 0; p < s.width; p++)
+        scratch.columns[p * columns + i] = x.set[0][i * x.ld + p];
+    for (int64_t i = s.N; i < columns; i++)
+      for (int64_t p = 0; p < s.width; p++) scratch.columns[p * columns + i] = 0;
   }
 };
 
-// out[j, i] (or out[i, j] if transposed) = scale * <A[j], B[i]>, with A and B [N, ld].
+// out[j, i] (or out[i, j] if transposed) = scale * <V[j], F_x[i]>, with V [N, ld].
 template <class T>
-static inline void row_dots(const T* A, const T* B, int64_t N, int64_t ld, T scale, bool transposed,
-                            T* out) {
-  constexpr int L = kLanes<T>;
-  for (int64_t k = 0; k < N * N; k += L) {
-    Vec<T> parts[L];
-    const int64_t count = smaller<int64_t>(L, N * N - k);
-    int64_t a = k / N, b = k % N;
-    for (int64_t i = 0; i < L; i++) {
-      parts[i] = Vec<T>{};
-      if (i >= count) continue;
-      for (int64_t v = 0; v < ld; v += L) parts[i] += load(A + a * ld + v) * load(B + b * ld + v);
-      if (++b == N) {
-        b = 0;
-        a++;
-      }
+static inline void contract_width(const Bank<T>& bank, const T* V, T scale, bool transposed,
+                                  const AttentionScratch<T>& scratch, T* out) {
+  const int64_t N = bank.x.N, ld = round_up(N, kLanes<T>);
+  multiply(V, bank.x.ld, int64_t{1}, bank.x_columns, ld, scratch.square, ld, N, ld, bank.x.pixels,
+           false);
+  for (int64_t j = 0; j < N; j++)
+    for (int64_t i = 0; i < N; i += kLanes<T>) {
+      const Vec<T> row = load(scratch.square + j * ld + i) * scale;
+      if (!transposed)
+        store_part(out + j * N + i, row, N - i);
+      else
+        for (int64_t l = 0; l < smaller<int64_t>(kLanes<T>, N - i); l++)
+          out[(i + l) * N + j] = row[static_cast<int>(l)];
     }
-    const Vec<T> sums = sums_of_lanes<T>(parts) * scale;
-    if (!transposed) {
-      store_part(out + k, sums, count);
-    } else {
-      for (int64_t i = 0; i < count; i++) out[(k + i) % N * N + (k + i) / N] = sums[static_cast<int>(i)];
-    }
-  }
 }
 
 // V = filters along the height times one channel, for the first `sets` sets: [sets, N, ld].
@@ -137,8 +139,8 @@ static inline void read_image(const Bank<T>& bank, const AttentionSize& s, bool 
                               const T* image, const AttentionScratch<T>& scratch, T* glimpse) {
   for (int64_t c = 0; c < s.channels; c++) {
     project(bank, 1, image + c * s.height * bank.x.ld, scratch.V);
-    row_dots(scratch.V, bank.x.set[0], s.N, bank.x.ld, bank.window.intensity, transposed,
-             glimpse + c * s.N * s.N);
+    contract_width(bank, scratch.V, bank.window.intensity, transposed, scratch,
+                   glimpse + c * s.N * s.N);
   }
 }
 
@@ -245,8 +247,7 @@ static inline void write_patch_backward(const Bank<T>& bank, const AttentionSize
     project(bank, bank.sets, d_canvas + c * s.height * ld, scratch.V);
     add_axis(bank, scratch.Z, scratch.V, ld, &sums.y, sums);
     multiply(w, int64_t{1}, N, scratch.V, ld, scratch.dF, ld, N, ld, N, c > 0);
-    row_dots(scratch.V, bank.x.set[0], N, ld, bank.window.intensity, transposed,
-             d_patch + c * N * N);
+    contract_width(bank, scratch.V, bank.window.intensity, transposed, scratch, d_patch + c * N * N);
   }
   add_width(bank, scratch.dF, sums);
 }

@@ -16,15 +16,13 @@ double work_of(const ReadArgs& a) {
 template <class T>
 struct ReadScratch {
   AttentionScratch<T> attention;
-  T *image, *sigmoid, *gradient, *gradient2;  // [C, H, ld]
-  T* glimpse;                                 // [C, N, N]
+  T *image, *sigmoid, *error, *gradient;  // [C, H, ld]
 
   ReadScratch(const AttentionSize& s, Arena<T>& arena) : attention(s, arena) {
     image = arena.take(s.image<T>());
     sigmoid = arena.take(s.image<T>());
+    error = arena.take(s.image<T>());
     gradient = arena.take(s.image<T>());
-    gradient2 = arena.take(s.image<T>());
-    glimpse = arena.take(s.channels * s.N * s.N);
   }
   static int64_t bytes(const AttentionSize& s) {
     Arena<T> counted(nullptr);
@@ -41,11 +39,15 @@ const T* padded(const T* image, const AttentionSize& s, T* scratch) {
   return scratch;
 }
 
+// sigmoid(canvas) and the error image x - sigmoid(canvas); x is padded.
 template <class T>
-const T* sigmoid_of(const T* canvas, const AttentionSize& s, T* scratch) {
-  const T* from = padded(canvas, s, scratch);
-  for (int64_t at = 0; at < s.image<T>(); at += kLanes<T>) store(scratch + at, vsigmoid(load(from + at)));
-  return scratch;
+void error_image(const T* x, const T* canvas, const AttentionSize& s, T* sigmoid, T* error) {
+  const T* from = padded(canvas, s, sigmoid);
+  for (int64_t at = 0; at < s.image<T>(); at += kLanes<T>) {
+    const Vec<T> y = vsigmoid(load(from + at));
+    store(sigmoid + at, y);
+    store(error + at, load(x + at) - y);
+  }
 }
 
 template <class T>
@@ -59,7 +61,7 @@ void read(const ReadArgs& a) {
     Arena<T> arena(static_cast<char*>(space.data()) + part * each);
     const ReadScratch<T> scratch(s, arena);
     for (int64_t b = begin; b < end; b++) {
-      const Bank<T> bank(a.shape.map, s, static_cast<const T*>(a.params) + 5 * b, false,
+      const Bank<T> bank(a.shape.map, s, static_cast<const T*>(a.params) + 5 * b, false, true,
                          scratch.attention);
       auto glimpse = [&](const T* image, T* out) {
         read_image(bank, s, a.shape.map.transposed, image, scratch.attention, out);
@@ -69,12 +71,9 @@ void read(const ReadArgs& a) {
         glimpse(padded(image, s, scratch.image), static_cast<T*>(a.glimpse[i]) + b * numbers);
       }
       if (!a.canvas) continue;
-      // Linear in the image: the glimpse of x - sigmoid(canvas) is the difference of two.
-      const T* canvas = static_cast<const T*>(a.canvas) + b * pixels;
-      glimpse(sigmoid_of(canvas, s, scratch.sigmoid), scratch.glimpse);
-      const T* seen = static_cast<T*>(a.glimpse[0]) + b * numbers;
-      T* error = static_cast<T*>(a.glimpse[1]) + b * numbers;
-      for (int64_t k = 0; k < numbers; k++) error[k] = seen[k] - scratch.glimpse[k];
+      const T* x = padded(static_cast<const T*>(a.image[0]) + b * pixels, s, scratch.image);
+      error_image(x, static_cast<const T*>(a.canvas) + b * pixels, s, scratch.sigmoid, scratch.error);
+      glimpse(scratch.error, static_cast<T*>(a.glimpse[1]) + b * numbers);
     }
   });
 }
@@ -91,64 +90,42 @@ void read_backward(const ReadArgs& a) {
   over_slices(threads, a.shape.batch, [&](int64_t begin, int64_t end, int part) {
     Arena<T> arena(static_cast<char*>(space.data()) + part * each);
     const ReadScratch<T> scratch(s, arena);
-    T *patch = scratch.attention.patch, *patch2 = scratch.attention.patch2;
+    T *patch = scratch.attention.patch, *gradient = scratch.gradient;
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, true, scratch.attention);
-      const T intensity = bank.window.intensity;
+      const Bank<T> bank(a.shape.map, s, params, true, false, scratch.attention);
       WindowSums<T> sums;
       bool first = true;
-      auto gradient_of = [&](int64_t i) {
-        const void* d = a.d_glimpse[i];
-        return d ? static_cast<const T*>(d) + b * numbers : nullptr;
-      };
-      // Gradient `p` of a glimpse of `image`; the gradient of the image, if wanted, to `out`.
-      auto backward = [&](const T* image, const T* p, T* out) {
-        const bool direct = s.width == ld;
-        T* d_image = !out ? nullptr : direct ? out : scratch.gradient;
-        read_image_backward(bank, s, p, image, d_image, false, scratch.attention, first, sums);
-        if (out && !direct) unpad_rows(d_image, rows, s.width, ld, out);
+      // The window's gradient through glimpse i, of `image`; if wanted, dL/d(image) is added to or
+      // becomes d_image.
+      auto backward = [&](int64_t i, const T* image, T* d_image, bool accumulate) {
+        const T* d = static_cast<const T*>(a.d_glimpse[i]);
+        if (!d) {
+          if (d_image && !accumulate) memset(d_image, 0, rows * ld * sizeof(T));
+          return;
+        }
+        scaled_patch(d + b * numbers, s, bank.window.intensity, transposed, patch);
+        read_image_backward(bank, s, patch, image, d_image, accumulate, scratch.attention, first, sums);
         first = false;
-      };
-      auto output = [&](void* d) { return d ? static_cast<T*>(d) + b * pixels : nullptr; };
-      auto zero = [&](T* d) {
-        if (d) memset(d, 0, pixels * sizeof(T));
       };
       for (int64_t i = 0; i < a.images; i++) {
         const T* image = padded(static_cast<const T*>(a.image[i]) + b * pixels, s, scratch.image);
-        const T *d = gradient_of(i), *d_error = a.canvas ? gradient_of(1) : nullptr;
-        T* out = output(a.d_image[i]);
-        if (d) scaled_patch(d, s, intensity, transposed, patch);
-        if (d_error) {
-          scaled_patch(d_error, s, intensity, transposed, patch2);
-          if (d)  // x is seen by both glimpses
-            for (int64_t k = 0; k < numbers; k++) patch[k] += patch2[k];
-        }
-        if (d || d_error)
-          backward(image, d ? patch : patch2, out);
-        else
-          zero(out);
-      }
-      if (a.canvas) {
-        T* out = output(a.d_canvas);
-        if (const T* d_error = gradient_of(1)) {
-          scaled_patch(d_error, s, -intensity, transposed, patch);
-          const T* sigmoid =
-              sigmoid_of(static_cast<const T*>(a.canvas) + b * pixels, s, scratch.sigmoid);
-          T* d_sigmoid = out ? scratch.gradient2 : nullptr;
-          read_image_backward(bank, s, patch, sigmoid, d_sigmoid, false, scratch.attention, first,
-                              sums);
-          first = false;
-          if (out) {
+        T* d_image = a.d_image[i] ? static_cast<T*>(a.d_image[i]) + b * pixels : nullptr;
+        T* d_canvas = a.d_canvas ? static_cast<T*>(a.d_canvas) + b * pixels : nullptr;
+        if (a.canvas) {  // x is seen by both glimpses, and so is read with the error image
+          const T* canvas = static_cast<const T*>(a.canvas) + b * pixels;
+          error_image(image, canvas, s, scratch.sigmoid, scratch.error);
+          backward(1, scratch.error, d_image || d_canvas ? gradient : nullptr, false);
+          if (d_canvas) {
             for (int64_t at = 0; at < s.image<T>(); at += kLanes<T>) {
-              const Vec<T> y = load(sigmoid + at);
-              store(d_sigmoid + at, load(d_sigmoid + at) * (y - y * y));
+              const Vec<T> y = load(scratch.sigmoid + at);
+              store(scratch.sigmoid + at, load(gradient + at) * (y * y - y));
             }
-            unpad_rows(d_sigmoid, rows, s.width, ld, out);
+            unpad_rows(scratch.sigmoid, rows, s.width, ld, d_canvas);
           }
-        } else {
-          zero(out);
         }
+        backward(i, image, d_image ? gradient : nullptr, a.canvas != nullptr);
+        if (d_image) unpad_rows(gradient, rows, s.width, ld, d_image);
       }
       if (!first) add_width(bank, scratch.attention.dF, sums);
       if (a.d_params)

@@ -13,9 +13,11 @@ template <class T>
 struct WriteScratch {
   AttentionScratch<T> attention;
   T* image;  // [C, H, ld]
+  T* patch;  // [C, N, N]
 
   WriteScratch(const AttentionSize& s, Arena<T>& arena) : attention(s, arena) {
     image = arena.take(s.image<T>());
+    patch = arena.take(s.channels * s.N * s.N);
   }
   static int64_t bytes(const AttentionSize& s) {
     Arena<T> counted(nullptr);
@@ -35,7 +37,7 @@ void write(const WriteArgs& a) {
     Arena<T> arena(static_cast<char*>(space.data()) + part * each);
     const WriteScratch<T> scratch(s, arena);
     for (int64_t b = begin; b < end; b++) {
-      const Bank<T> bank(a.shape.map, s, static_cast<const T*>(a.params) + 5 * b, false,
+      const Bank<T> bank(a.shape.map, s, static_cast<const T*>(a.params) + 5 * b, false, false,
                          scratch.attention);
       T* out = static_cast<T*>(a.out) + b * pixels;
       const bool direct = s.width == ld;
@@ -67,14 +69,14 @@ void write_backward(const WriteArgs& a) {
     const WriteScratch<T> scratch(s, arena);
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, true, scratch.attention);
+      const Bank<T> bank(a.shape.map, s, params, true, true, scratch.attention);
       const T* d_out = static_cast<const T*>(a.d_out) + b * pixels;
       if (s.width != ld) {
         pad_rows(d_out, rows, s.width, ld, scratch.image);
         d_out = scratch.image;
       }
       WindowSums<T> sums;
-      T* d_patch = a.d_patch ? static_cast<T*>(a.d_patch) + b * numbers : scratch.attention.patch2;
+      T* d_patch = a.d_patch ? static_cast<T*>(a.d_patch) + b * numbers : scratch.patch;
       write_patch_backward(bank, s, a.shape.map.transposed,
                            static_cast<const T*>(a.patch) + b * numbers, d_out, d_patch,
                            scratch.attention, sums);

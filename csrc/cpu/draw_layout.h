@@ -206,7 +206,7 @@ void pack_backward(const ScanArgs& a, const Sizes<double>& s, const PackedWeight
 template <class T>
 struct ThreadScratch {
   AttentionScratch<T> attention;
-  T* image;        // [C, H, ld]
+  T *image, *error;  // [C, H, ld]
   T* posterior;    // [tile, ld_posterior]
   uint16_t* half;  // rows in bf16
 
@@ -215,6 +215,7 @@ struct ThreadScratch {
   ThreadScratch(const Sizes<T>& s, Arena<T>& arena)
       : attention(s.read.N > s.write.N ? s.read : s.write, arena) {
     image = arena.take(s.image);
+    error = arena.take(s.image);
     posterior = arena.take(tile * s.ld_posterior);
     const int64_t widest =
         larger(larger(4 * s.hidden_padded, s.glimpses + 1 + 2 * s.hidden),

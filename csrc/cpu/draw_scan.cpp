@@ -26,29 +26,32 @@ struct Boundary {
     if (!read) return;
     T *r = g.row(k, b), *sigmoid = g.sigmoid + (k * g.rows + b) * s.image;
     const T* x = g.x + b * s.image;
-    for (int64_t at = 0; at < s.image; at += kLanes<T>) store(sigmoid + at, vsigmoid(load(canvas + at)));
-    const int64_t half = s.glimpses / 2;
-    if (s.attention) {
-      const T* params = P + s.patch + 5;
-      const Bank<T> bank(a.shape.read, s.read, params, false, scratch.attention);
-      const bool transposed = a.shape.read.transposed;
-      read_image(bank, s.read, transposed, x, scratch.attention, r);
-      read_image(bank, s.read, transposed, sigmoid, scratch.attention, r + half);
-      if (a.read_params) {
-        T* to = static_cast<T*>(a.read_params) + ((first + k) * g.rows + b) * 5;
-        for (int i = 0; i < 5; i++) to[i] = params[i];
-      }
-    } else {
-      unpad_rows(x, s.image_rows, s.width, s.ld, r);
-      unpad_rows(sigmoid, s.image_rows, s.width, s.ld, r + half);
+    T* error = scratch.image;  // x - sigmoid(canvas)
+    for (int64_t at = 0; at < s.image; at += kLanes<T>) {
+      const Vec<T> y = vsigmoid(load(canvas + at));
+      store(sigmoid + at, y);
+      store(error + at, load(x + at) - y);
     }
-    for (int64_t i = 0; i < half; i++) r[half + i] = r[i] - r[half + i];  // of x - sigmoid(canvas)
+    const int64_t half = s.glimpses / 2;
+    if (!s.attention) {
+      unpad_rows(x, s.image_rows, s.width, s.ld, r);
+      unpad_rows(error, s.image_rows, s.width, s.ld, r + half);
+      return;
+    }
+    const T* params = P + s.patch + 5;
+    const Bank<T> bank(a.shape.read, s.read, params, false, true, scratch.attention);
+    read_image(bank, s.read, a.shape.read.transposed, x, scratch.attention, r);
+    read_image(bank, s.read, a.shape.read.transposed, error, scratch.attention, r + half);
+    if (a.read_params) {
+      T* to = static_cast<T*>(a.read_params) + ((first + k) * g.rows + b) * 5;
+      for (int i = 0; i < 5; i++) to[i] = params[i];
+    }
   }
 
  private:
   void add_patch(const T* P, T* canvas) const {
     if (s.attention) {
-      const Bank<T> bank(a.shape.write, s.write, P + s.patch, false, scratch.attention);
+      const Bank<T> bank(a.shape.write, s.write, P + s.patch, false, false, scratch.attention);
       write_patch(bank, s.write, a.shape.write.transposed, P, canvas, scratch.attention);
       return;
     }

@@ -70,42 +70,43 @@ struct BoundaryBackward {
     const T *d_r = d.r + b * s.glimpses_padded, *x = g.x + b * s.image;
     const T* sigmoid = g.sigmoid + (k * g.rows + b) * s.image;
     T* d_x = d.x ? d.x + b * s.image : nullptr;
-    T* d_sigmoid = scratch.image;
+    T *d_error = scratch.image, *error = scratch.error;
     if (s.attention) {
+      for (int64_t at = 0; at < s.image; at += kLanes<T>)
+        store(error + at, load(x + at) - load(sigmoid + at));
       const T* params = P + s.patch + 5;
       const bool transposed = a.shape.read.transposed;
-      const Bank<T> bank(a.shape.read, s.read, params, true, scratch.attention);
-      T *seen = scratch.attention.patch, *error = scratch.attention.patch2;
-      const T intensity = bank.window.intensity;
-      scaled_patch(d_r, s.read, intensity, transposed, seen);
-      scaled_patch(d_r + half, s.read, -intensity, transposed, error);
-      for (int64_t i = 0; i < half; i++) seen[i] -= error[i];  // x is in both glimpses
+      const Bank<T> bank(a.shape.read, s.read, params, true, false, scratch.attention);
+      T* patch = scratch.attention.patch;
       WindowSums<T> sums;
-      read_image_backward(bank, s.read, seen, x, d_x, true, scratch.attention, true, sums);
-      read_image_backward(bank, s.read, error, sigmoid, d_sigmoid, false, scratch.attention, false,
-                          sums);
+      scaled_patch(d_r, s.read, bank.window.intensity, transposed, patch);
+      read_image_backward(bank, s.read, patch, x, d_x, true, scratch.attention, true, sums);
+      scaled_patch(d_r + half, s.read, bank.window.intensity, transposed, patch);
+      read_image_backward(bank, s.read, patch, error, d_error, false, scratch.attention, false, sums);
       add_width(bank, scratch.attention.dF, sums);
       window_backward(a.shape.read, params, bank.window, sums.gradient(), d_P + s.patch + 5);
     } else {
-      pad_rows(d_r + half, s.image_rows, s.width, s.ld, d_sigmoid);
-      for (int64_t at = 0; at < s.image; at += kLanes<T>) store(d_sigmoid + at, -load(d_sigmoid + at));
-      if (d_x)
-        for (int64_t row = 0; row < s.image_rows; row++)
-          for (int64_t v = 0; v < s.width; v += kLanes<T>) {
-            T* at = d_x + row * s.ld + v;
-            const T* from = d_r + row * s.width + v;
-            store(at, load(at) + load_part(from, s.width - v) + load_part(from + half, s.width - v));
-          }
+      pad_rows(d_r + half, s.image_rows, s.width, s.ld, d_error);
+      if (d_x) add_rows(d_r, d_x);
     }
     for (int64_t at = 0; at < s.image; at += kLanes<T>) {
-      const Vec<T> y = load(sigmoid + at);
-      store(d_canvas + at, load(d_canvas + at) + load(d_sigmoid + at) * (y - y * y));
+      const Vec<T> y = load(sigmoid + at), d = load(d_error + at);
+      store(d_canvas + at, load(d_canvas + at) - d * (y - y * y));
+      if (d_x) store(d_x + at, load(d_x + at) + d);
     }
+  }
+
+  void add_rows(const T* from, T* padded) const {
+    for (int64_t row = 0; row < s.image_rows; row++)
+      for (int64_t v = 0; v < s.width; v += kLanes<T>) {
+        T* at = padded + row * s.ld + v;
+        store(at, load(at) + load_part(from + row * s.width + v, s.width - v));
+      }
   }
 
   void write_backward(const T* P, T* d_P, const T* d_canvas) const {
     const T* params = P + s.patch;
-    const Bank<T> bank(a.shape.write, s.write, params, true, scratch.attention);
+    const Bank<T> bank(a.shape.write, s.write, params, true, true, scratch.attention);
     WindowSums<T> sums;
     write_patch_backward(bank, s.write, a.shape.write.transposed, P, d_canvas, d_P,
                          scratch.attention, sums);
