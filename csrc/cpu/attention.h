@@ -4,6 +4,7 @@
 // gradient of a filter along the height is ever formed.
 #pragma once
 
+#include "arena.h"
 #include "gemm.h"
 #include "window.h"
 
@@ -26,35 +27,17 @@ struct AttentionSize {
   }
 };
 
-// A piece of memory handed out from the front, in whole cache lines. With a null base it only counts.
-template <class T>
-class Arena {
- public:
-  explicit Arena(void* base) : base_(static_cast<char*>(base)) {}
-  template <class U = T>
-  U* take(int64_t n) {
-    U* at = base_ ? reinterpret_cast<U*>(base_ + used_) : nullptr;
-    used_ += round_up(n * static_cast<int64_t>(sizeof(U)), 64);
-    return at;
-  }
-  int64_t bytes() const { return used_; }
-
- private:
-  char* base_;
-  int64_t used_ = 0;
-};
-
 // What a window needs while it works on one sample.
 template <class T>
 struct AttentionScratch {
-  T *x, *y;      // filters, up to four sets
-  T* V;          // filters along the height times an image, up to four sets of [N, ld]
-  T* Z;          // what an image's gradient is made of, [N, ld]
-  T *dF;         // [N, ld]
-  T* patch;      // [C, N, N]
-  T *image;      // [H, ld]
-  T* columns;    // [W, N padded], F_x transposed
-  T* square;     // [N, N padded]
+  T *x, *y;    // filters, up to four sets
+  T* V;        // filters along the height times an image, up to four sets of [N, ld]
+  T* Z;        // what an image's gradient is made of, [N, ld]
+  T* dF;       // [N, ld]
+  T* patch;    // [C, N, N]
+  T* image;    // [H, ld]
+  T* columns;  // [W, N padded], F_x transposed
+  T* square;   // [N, N padded]
   T* build;
 
   AttentionScratch(const AttentionSize& s, Arena<T>& arena) {
@@ -80,8 +63,8 @@ struct Bank {  // a window with its filters
   int sets;
 
   // `contracts`: the width of something will be contracted, see contract_width().
-  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool derivatives, bool contracts,
-       const AttentionScratch<T>& scratch)
+  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool derivatives,
+       bool contracts, const AttentionScratch<T>& scratch)
       : window(window_of(map, params)), sets(filter_sets(map, derivatives)) {
     x = {{}, s.N, s.width, s.ld<T>()};
     y = {{}, s.N, s.height, s.ld_height<T>()};
@@ -199,8 +182,7 @@ static inline void scaled_patch(const T* from, const AttentionSize& s, T scale, 
   }
   for (int64_t c = 0; c < s.channels; c++)
     for (int64_t j = 0; j < N; j++)
-      for (int64_t i = 0; i < N; i++)
-        to[(c * N + j) * N + i] = scale * from[(c * N + i) * N + j];
+      for (int64_t i = 0; i < N; i++) to[(c * N + j) * N + i] = scale * from[(c * N + i) * N + j];
 }
 
 // Backward of a read through one bank. `patch` [C, N, N] is the scaled gradient of the glimpse;
@@ -236,9 +218,10 @@ static inline void write_patch(const Bank<T>& bank, const AttentionSize& s, bool
 
 // Backward of a write: from d_canvas [C, H, ld] to d_patch [C, N, N] and the window's sums.
 template <class T>
-static inline void write_patch_backward(const Bank<T>& bank, const AttentionSize& s, bool transposed,
-                                        const T* patch, const T* d_canvas, T* d_patch,
-                                        const AttentionScratch<T>& scratch, WindowSums<T>& sums) {
+static inline void write_patch_backward(const Bank<T>& bank, const AttentionSize& s,
+                                        bool transposed, const T* patch, const T* d_canvas,
+                                        T* d_patch, const AttentionScratch<T>& scratch,
+                                        WindowSums<T>& sums) {
   const int64_t N = s.N, ld = bank.x.ld;
   scaled_patch(patch, s, bank.window.intensity, transposed, scratch.patch);
   for (int64_t c = 0; c < s.channels; c++) {
@@ -247,7 +230,8 @@ static inline void write_patch_backward(const Bank<T>& bank, const AttentionSize
     project(bank, bank.sets, d_canvas + c * s.height * ld, scratch.V);
     add_axis(bank, scratch.Z, scratch.V, ld, &sums.y, sums);
     multiply(w, int64_t{1}, N, scratch.V, ld, scratch.dF, ld, N, ld, N, c > 0);
-    contract_width(bank, scratch.V, bank.window.intensity, transposed, scratch, d_patch + c * N * N);
+    contract_width(bank, scratch.V, bank.window.intensity, transposed, scratch,
+                   d_patch + c * N * N);
   }
   add_width(bank, scratch.dF, sums);
 }

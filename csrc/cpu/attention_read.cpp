@@ -72,7 +72,8 @@ void read(const ReadArgs& a) {
       }
       if (!a.canvas) continue;
       const T* x = padded(static_cast<const T*>(a.image[0]) + b * pixels, s, scratch.image);
-      error_image(x, static_cast<const T*>(a.canvas) + b * pixels, s, scratch.sigmoid, scratch.error);
+      error_image(x, static_cast<const T*>(a.canvas) + b * pixels, s, scratch.sigmoid,
+                  scratch.error);
       glimpse(scratch.error, static_cast<T*>(a.glimpse[1]) + b * numbers);
     }
   });
@@ -105,7 +106,8 @@ void read_backward(const ReadArgs& a) {
           return;
         }
         scaled_patch(d + b * numbers, s, bank.window.intensity, transposed, patch);
-        read_image_backward(bank, s, patch, image, d_image, accumulate, scratch.attention, first, sums);
+        read_image_backward(bank, s, patch, image, d_image, accumulate, scratch.attention, first,
+                            sums);
         first = false;
       };
       for (int64_t i = 0; i < a.images; i++) {

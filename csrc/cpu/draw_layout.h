@@ -8,11 +8,12 @@
 //     encoder     gates_e = row(t)   [r, 1, h_enc, h_dec]
 //     posterior   mu, ls  = row(t+1) [1, h_enc]
 //     decoder     gates_d = row(t)   [h_dec, 1, z]
-//     projection  P(t+1)  = row(t+1) [h_dec, 1]     patch | write window (5) | read window of t+1 (5)
+//     projection  P(t+1)  = row(t+1) [h_dec, 1]     patch | write window (5) | read window of t+1
+//     (5)
 //
 // A prior sample's row is the decoder's part alone. "Boundary" k is the write of step k-1 and the
-// read of step k. The T steps are cut into segments; arrays hold one segment, whose steps count from
-// 0, and boundaries 0..n.
+// read of step k. The T steps are cut into segments; arrays hold one segment, whose steps count
+// from 0, and boundaries 0..n.
 #pragma once
 
 #include <stdexcept>
@@ -22,13 +23,6 @@
 #include "lstm.h"
 
 namespace drawgan::DRAWGAN_ISA {
-
-// Row strides are an odd number of cache lines: rows of one column then use every set of the cache.
-template <class T>
-constexpr int64_t odd_lines(int64_t n) {
-  constexpr int64_t line = 64 / sizeof(T);
-  return (round_up(n, line) / line | 1) * line;
-}
 
 template <class T>
 struct Sizes {
@@ -77,11 +71,12 @@ struct Sizes {
   // Every array's size stays far below what 64 bits count, so no later product can wrap.
   static void check(const ScanShape& s) {
     const double pixels = static_cast<double>(s.channels) * s.height * (s.width + 16.0);
-    const double windows = static_cast<double>(s.channels) *
-                           (static_cast<double>(s.read_size) * s.read_size +
-                            static_cast<double>(s.write_size) * s.write_size);
+    const double windows =
+        static_cast<double>(s.channels) * (static_cast<double>(s.read_size) * s.read_size +
+                                           static_cast<double>(s.write_size) * s.write_size);
     const double filters = 4.0 * (s.read_size + s.write_size + 32.0) * (s.height + s.width + 32.0);
-    const double row = 16.0 * (s.hidden + 32.0) + 8.0 * (s.latent + 32.0) + 4 * windows + 4 * pixels;
+    const double row =
+        16.0 * (s.hidden + 32.0) + 8.0 * (s.latent + 32.0) + 4 * windows + 4 * pixels;
     const double rows = (s.steps + 1.0) * (static_cast<double>(s.batch) + s.prior_batch + 1);
     if (rows * row + 64 * row * row + filters > 0x1p56)
       throw std::overflow_error(
@@ -161,7 +156,8 @@ static inline Checkpoint<T> checkpoint_of(const ScanArgs& a, const Sizes<T>& s, 
                                           int64_t i) {
   const int64_t posterior = checkpoint_bytes(s, Group<T>(s, true));
   const int64_t prior = checkpoint_bytes(s, Group<T>(s, false));
-  Arena<T> saved(static_cast<char*>(a.saved) + i * (posterior + prior) + (g.encoder ? 0 : posterior));
+  Arena<T> saved(static_cast<char*>(a.saved) + i * (posterior + prior) +
+                 (g.encoder ? 0 : posterior));
   return Checkpoint<T>(s, g, saved);
 }
 
@@ -207,8 +203,8 @@ template <class T>
 struct ThreadScratch {
   AttentionScratch<T> attention;
   T *image, *error;  // [C, H, ld]
-  T* posterior;    // [tile, ld_posterior]
-  uint16_t* half;  // rows in bf16
+  T* posterior;      // [tile, ld_posterior]
+  uint16_t* half;    // rows in bf16
 
   static constexpr int64_t tile = 64;  // samples carried together: a tile's gates stay in L2
 
@@ -245,11 +241,12 @@ static inline void over_tiles(int64_t n, int part, int parts, const F& f) {
     f(b, smaller(ThreadScratch<T>::tile, end - b));
 }
 
-// Runs forward over steps [first, first + n) for samples [b0, b0 + m) of a group whose arrays start at
-// step `first`; row 0 holds the state. Writes outputs and traces where the arguments have them.
+// Runs forward over steps [first, first + n) for samples [b0, b0 + m) of a group whose arrays start
+// at step `first`; row 0 holds the state. Writes outputs and traces where the arguments have them.
 template <class T>
-void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w, const Group<T>& g,
-                   const ThreadScratch<T>& scratch, int64_t first, int64_t n, int64_t b0, int64_t m);
+void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w,
+                   const Group<T>& g, const ThreadScratch<T>& scratch, int64_t first, int64_t n,
+                   int64_t b0, int64_t m);
 // Puts samples at the start of the recurrence: zero states, an empty canvas, the first read.
 template <class T>
 void start_samples(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g,

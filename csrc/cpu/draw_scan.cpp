@@ -114,8 +114,9 @@ void start_samples(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g,
 }
 
 template <class T>
-void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w, const Group<T>& g,
-                   const ThreadScratch<T>& scratch, int64_t first, int64_t n, int64_t b0, int64_t m) {
+void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w,
+                   const Group<T>& g, const ThreadScratch<T>& scratch, int64_t first, int64_t n,
+                   int64_t b0, int64_t m) {
   constexpr int L = kLanes<T>;
   const Boundary<T> boundary{a, s, g, scratch};
   const T* eps = static_cast<const T*>(g.encoder ? a.eps : a.prior_eps);
@@ -152,7 +153,8 @@ void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>&
     product(g.row(t, b0) + g.h_dec, w.dec, gates, s.ld_gates);
     lstm_rows(s, gates, g.c_dec + at * s.hidden_padded, g.c_dec + next * s.hidden_padded,
               g.row(t + 1, b0) + g.h_dec, g.ld, m);
-    product(g.row(t + 1, b0) + g.h_dec, w.projection, g.P + next * s.ld_projection, s.ld_projection);
+    product(g.row(t + 1, b0) + g.h_dec, w.projection, g.P + next * s.ld_projection,
+            s.ld_projection);
     const bool read = g.encoder && first + t + 1 < s.steps;
     for (int64_t b = b0; b < b0 + m; b++) boundary.run(first, t + 1, b, true, read);
   }
@@ -182,7 +184,8 @@ void keep(const Sizes<T>& s, Group<T>* groups, Arena<T>& arena) {
 }
 // The state at row 0 into a checkpoint.
 template <class T>
-void save_state(const Sizes<T>& s, const Group<T>& g, const Checkpoint<T>& to, int64_t b0, int64_t m) {
+void save_state(const Sizes<T>& s, const Group<T>& g, const Checkpoint<T>& to, int64_t b0,
+                int64_t m) {
   const int64_t c = s.hidden_padded;
   memcpy(to.row + b0 * g.ld, g.row(0, b0), m * g.ld * sizeof(T));
   memcpy(to.c_dec + b0 * c, g.c_dec + b0 * c, m * c * sizeof(T));
@@ -276,7 +279,9 @@ void forward(const ScanArgs& a) {
 SavedBytes scan_saved_bytes(const ScanShape& shape) {
   return shape.double_precision ? saved_bytes<double>(shape) : saved_bytes<float>(shape);
 }
-void draw_scan(const ScanArgs& a) { a.shape.double_precision ? forward<double>(a) : forward<float>(a); }
+void draw_scan(const ScanArgs& a) {
+  a.shape.double_precision ? forward<double>(a) : forward<float>(a);
+}
 
 #define INSTANTIATE(T)                                                                            \
   template void start_samples<T>(const ScanArgs&, const Sizes<T>&, const Group<T>&,               \

@@ -1,10 +1,10 @@
 // The recurrence, backward. Segment by segment from the last step: each thread carries its share of
-// the batch back through the segment's steps alone, then all threads together add the segment's rows
-// to the weight gradients, one product a weight matrix. What forward saved is only read, so backward
-// can run any number of times; gradients of gates exist for one segment at a time.
+// the batch back through the segment's steps alone, then all threads together add the segment's
+// rows to the weight gradients, one product a weight matrix. What forward saved is only read, so
+// backward can run any number of times; gradients of gates exist for one segment at a time.
 //
-// A weight gradient is split over threads by blocks of its elements and summed over rows in one fixed
-// order: its value does not depend on the number of threads.
+// A weight gradient is split over threads by blocks of its elements and summed over rows in one
+// fixed order: its value does not depend on the number of threads.
 #include "draw_layout.h"
 #include "threads.h"
 #include "weight_gradient.h"
@@ -16,9 +16,9 @@ namespace {
 // Gradients of one group: of a segment's gates, posteriors and projections, and the running ones.
 template <class T>
 struct GroupGradient {
-  T *gates_enc, *gates_dec, *posterior, *P;          // rows of the segment, as in Group
-  T *h_enc, *h_dec, *c_enc, *c_dec, *r, *z, *canvas; // one row a sample
-  T* x;                                              // [samples, image] or null
+  T *gates_enc, *gates_dec, *posterior, *P;           // rows of the segment, as in Group
+  T *h_enc, *h_dec, *c_enc, *c_dec, *r, *z, *canvas;  // one row a sample
+  T* x;                                               // [samples, image] or null
 
   GroupGradient(const Sizes<T>& s, const Group<T>& g, int64_t n, bool wants_x, Arena<T>& arena) {
     const int64_t B = g.rows;
@@ -48,8 +48,8 @@ struct BoundaryBackward {
   const GroupGradient<T>& d;
   const ThreadScratch<T>& scratch;
 
-  // From d.r (of the read's glimpses) and d.canvas to d.P of row k; d.canvas becomes the gradient of
-  // the canvas before the write, which is that after it.
+  // From d.r (of the read's glimpses) and d.canvas to d.P of row k; d.canvas becomes the gradient
+  // of the canvas before the write, which is that after it.
   void run(int64_t k, int64_t b, bool write, bool read) const {
     const T* P = g.P + (k * g.rows + b) * s.ld_projection;
     T* d_P = d.P + (k * g.rows + b) * s.ld_projection;
@@ -82,7 +82,8 @@ struct BoundaryBackward {
       scaled_patch(d_r, s.read, bank.window.intensity, transposed, patch);
       read_image_backward(bank, s.read, patch, x, d_x, true, scratch.attention, true, sums);
       scaled_patch(d_r + half, s.read, bank.window.intensity, transposed, patch);
-      read_image_backward(bank, s.read, patch, error, d_error, false, scratch.attention, false, sums);
+      read_image_backward(bank, s.read, patch, error, d_error, false, scratch.attention, false,
+                          sums);
       add_width(bank, scratch.attention.dF, sums);
       window_backward(a.shape.read, params, bank.window, sums.gradient(), d_P + s.patch + 5);
     } else {
@@ -115,17 +116,18 @@ struct BoundaryBackward {
 };
 
 template <class T>
-void lstm_rows_backward(const Sizes<T>& s, const T* gates, const T* c_prev, const T* c, const T* d_h,
-                        T* d_c, T* d_gates, int64_t m) {
+void lstm_rows_backward(const Sizes<T>& s, const T* gates, const T* c_prev, const T* c,
+                        const T* d_h, T* d_c, T* d_gates, int64_t m) {
   constexpr int L = kLanes<T>;
   for (int64_t r = 0; r < m; r++)
     for (int64_t u = 0; u < s.hidden; u += L) {
       const T* from = gates + r * s.ld_gates + 4 * u;
-      const Vec<T> activations[4] = {load(from), load(from + L), load(from + 2 * L), load(from + 3 * L)};
+      const Vec<T> activations[4] = {load(from), load(from + L), load(from + 2 * L),
+                                     load(from + 3 * L)};
       const int64_t state = r * s.hidden_padded + u;
       Vec<T> out[4], running = load(d_c + state);
-      lstm_backward<T>(activations, load(c_prev + state), load(c + state), load(d_h + r * s.ld_hidden + u),
-                       &running, out);
+      lstm_backward<T>(activations, load(c_prev + state), load(c + state),
+                       load(d_h + r * s.ld_hidden + u), &running, out);
       store(d_c + state, running);
       for (int i = 0; i < 4; i++) store(d_gates + r * s.ld_gates + 4 * u + i * L, out[i]);
     }
@@ -133,8 +135,8 @@ void lstm_rows_backward(const Sizes<T>& s, const T* gates, const T* c_prev, cons
 
 // Gradients of samples [b0, b0 + m) after the last step.
 template <class T>
-void start_backward(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g, const GroupGradient<T>& d,
-                    int64_t b0, int64_t m) {
+void start_backward(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g,
+                    const GroupGradient<T>& d, int64_t b0, int64_t m) {
   const T* d_canvas = static_cast<const T*>(g.encoder ? a.d_canvas : a.d_prior_canvas);
   auto zero = [&](T* p, int64_t each) { memset(p + b0 * each, 0, m * each * sizeof(T)); };
   if (d_canvas)
@@ -152,8 +154,8 @@ void start_backward(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g, con
 
 // From dL/dz and what the loss says of mu and log sigma to the gradient of the posterior's sums.
 template <class T>
-void posterior_backward(const ScanArgs& a, const Sizes<T>& s, const T* d_z, T* d_posterior, int64_t step,
-                        int64_t m) {
+void posterior_backward(const ScanArgs& a, const Sizes<T>& s, const T* d_z, T* d_posterior,
+                        int64_t step, int64_t m) {
   constexpr int L = kLanes<T>;
   auto given = [](const void* p, int64_t at, int64_t count) {
     return p ? load_part(static_cast<const T*>(p) + at, count) : Vec<T>{};
@@ -171,9 +173,9 @@ void posterior_backward(const ScanArgs& a, const Sizes<T>& s, const T* d_z, T* d
 }
 
 template <class T>
-void backward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w, const Group<T>& g,
-                    const GroupGradient<T>& d, const ThreadScratch<T>& scratch, int64_t first, int64_t n,
-                    int64_t b0, int64_t m) {
+void backward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w,
+                    const Group<T>& g, const GroupGradient<T>& d, const ThreadScratch<T>& scratch,
+                    int64_t first, int64_t n, int64_t b0, int64_t m) {
   const BoundaryBackward<T> boundary{a, s, g, d, scratch};
   const int64_t c = s.hidden_padded;
   T *d_h_dec = d.h_dec + b0 * s.ld_hidden, *d_z = d.z + b0 * s.latent_padded;
@@ -184,26 +186,27 @@ void backward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>
     const int64_t at = t * g.rows + b0, next = at + g.rows, step = (first + t) * g.rows + b0;
     const bool earlier = first + t > 0, read = g.encoder && first + t + 1 < s.steps;
     for (int64_t b = b0; b < b0 + m; b++) boundary.run(t + 1, b, true, read);
-    multiply(rows(d.P + next * s.ld_projection, s.ld_projection, w.projection_to_h), w.projection_to_h,
-             d_h_dec, s.ld_hidden, m, true);
+    multiply(rows(d.P + next * s.ld_projection, s.ld_projection, w.projection_to_h),
+             w.projection_to_h, d_h_dec, s.ld_hidden, m, true);
     T* d_gates = d.gates_dec + at * s.ld_gates;
-    lstm_rows_backward(s, g.gates_dec + at * s.ld_gates, g.c_dec + at * c, g.c_dec + next * c, d_h_dec,
-                       d.c_dec + b0 * c, d_gates, m);
+    lstm_rows_backward(s, g.gates_dec + at * s.ld_gates, g.c_dec + at * c, g.c_dec + next * c,
+                       d_h_dec, d.c_dec + b0 * c, d_gates, m);
     const Rows<T> from_dec = rows(d_gates, s.ld_gates, w.dec_to_z);
     if (g.encoder || a.d_prior_eps) multiply(from_dec, w.dec_to_z, d_z, s.latent_padded, m, false);
     if (earlier) multiply(from_dec, w.dec_to_h_dec, d_h_dec, s.ld_hidden, m, false);
     if (!g.encoder) {
       if (a.d_prior_eps)
-        unpad_rows(d_z, m, s.latent, s.latent_padded, static_cast<T*>(a.d_prior_eps) + step * s.latent);
+        unpad_rows(d_z, m, s.latent, s.latent_padded,
+                   static_cast<T*>(a.d_prior_eps) + step * s.latent);
       continue;
     }
     T *d_h_enc = d.h_enc + b0 * s.ld_hidden, *d_posterior = d.posterior + at * s.ld_posterior;
     posterior_backward(a, s, d_z, d_posterior, step, m);
-    multiply(rows(d_posterior, s.ld_posterior, w.posterior_to_h), w.posterior_to_h, d_h_enc, s.ld_hidden,
-             m, true);
+    multiply(rows(d_posterior, s.ld_posterior, w.posterior_to_h), w.posterior_to_h, d_h_enc,
+             s.ld_hidden, m, true);
     d_gates = d.gates_enc + at * s.ld_gates;
-    lstm_rows_backward(s, g.gates_enc + at * s.ld_gates, g.c_enc + at * c, g.c_enc + next * c, d_h_enc,
-                       d.c_enc + b0 * c, d_gates, m);
+    lstm_rows_backward(s, g.gates_enc + at * s.ld_gates, g.c_enc + at * c, g.c_enc + next * c,
+                       d_h_enc, d.c_enc + b0 * c, d_gates, m);
     const Rows<T> from_enc = rows(d_gates, s.ld_gates, w.enc_to_r);
     multiply(from_enc, w.enc_to_r, d.r + b0 * s.glimpses_padded, s.glimpses_padded, m, false);
     if (!earlier) continue;
@@ -256,20 +259,22 @@ void add_weight_gradients(const ScanArgs& a, const Sizes<T>& s, const PackedWeig
   Target<T>& dec = targets[count++];
   dec = {out.dec, s.ld_gates, w.dec.K, w.dec.N, s.ld_gates, {}, 0};
   Target<T>& projection = targets[count++];
-  projection = {out.projection, s.ld_projection, w.projection.K, w.projection.N, s.ld_projection, {}, 0};
+  projection = {
+      out.projection, s.ld_projection, w.projection.K, w.projection.N, s.ld_projection, {}, 0};
   for (int i = 0; i < 2; i++) {
     const int64_t B = groups[i].rows;
     if (B == 0) continue;
     dec.sources[dec.count++] = source(groups[i], 0, groups[i].h_dec, d[i].gates_dec, n * B);
-    projection.sources[projection.count++] =
-        source(groups[i], from, groups[i].h_dec, d[i].P + from * B * s.ld_projection, (n + 1 - from) * B);
+    projection.sources[projection.count++] = source(
+        groups[i], from, groups[i].h_dec, d[i].P + from * B * s.ld_projection, (n + 1 - from) * B);
   }
   if (g.rows > 0) {
     Target<T>& enc = targets[count++];
     enc = {out.enc, s.ld_gates, w.enc.K, w.enc.N, s.ld_gates, {}, 1};
     enc.sources[0] = source(g, 0, 0, d[0].gates_enc, n * g.rows);
     Target<T>& posterior = targets[count++];
-    posterior = {out.posterior, s.ld_posterior, w.posterior.K, w.posterior.N, s.ld_posterior, {}, 1};
+    posterior = {
+        out.posterior, s.ld_posterior, w.posterior.K, w.posterior.N, s.ld_posterior, {}, 1};
     posterior.sources[0] = source(g, 1, g.h_enc - 1, d[0].posterior, n * g.rows);
   }
   in_parallel(a.shape.threads, a.shape.threads, [&](int part, int parts) {
@@ -312,8 +317,8 @@ void unpack(const ScanArgs& a, const Sizes<T>& s, const WeightGradients<T>& d) {
       const Interleaved at = deinterleaved<T>(n, 2);
       if (at.unit >= Z) continue;
       put(out.posterior_b, at.part * Z + at.unit, d.posterior[n]);
-      copy(out.posterior_w, at.part * Z + at.unit, K, 0, d.posterior + d.ld_posterior + n, d.ld_posterior,
-           K);
+      copy(out.posterior_w, at.part * Z + at.unit, K, 0, d.posterior + d.ld_posterior + n,
+           d.ld_posterior, K);
     }
     for (int64_t n = part; n < s.projections; n += parts) {
       const int64_t n_write = n - s.patch, n_read = n_write - 5, ld = d.ld_projection;
@@ -396,7 +401,8 @@ void backward(const ScanArgs& args) {
     const Group<T>& g = groups[i];
     if (g.encoder)
       for (int64_t b = b0; b < b0 + m; b++)
-        pad_rows(static_cast<const T*>(a.x) + b * s.pixels, s.image_rows, s.width, s.ld, g.x + b * s.image);
+        pad_rows(static_cast<const T*>(a.x) + b * s.pixels, s.image_rows, s.width, s.ld,
+                 g.x + b * s.image);
     start_backward(a, s, g, all.d[i], b0, m);
   });
   const int64_t segments = segment ? (s.steps + segment - 1) / segment : 0;

@@ -82,7 +82,9 @@ void forward_panels(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>
         bias[0][j] = in_range && in.enc_b_ih ? array(in.enc_b_ih)[g] + array(in.enc_b_hh)[g] : T(0);
         bias[1][j] = in_range ? array(in.dec_b_ih)[g] + array(in.dec_b_hh)[g] : T(0);
       }
-      auto bias_of = [&](int i) { return [&, i](int j) { return static_cast<const T*>(&bias[i][j]); }; };
+      auto bias_of = [&](int i) {
+        return [&, i](int j) { return static_cast<const T*>(&bias[i][j]); };
+      };
       columns(w.dec, n, 0, K, gate(array(in.dec_w_hh), K, 0));
       columns(w.dec, n, K, 1, bias_of(1));
       columns(w.dec, n, K + 1, Z, gate(array(in.dec_w_ih), Z, 0));

@@ -39,8 +39,8 @@ Kernel<T> pick(int64_t m, std::index_sequence<I...>) {
 }
 
 template <class T>
-void panel(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc, int64_t m,
-           int64_t width, int64_t K, bool accumulate) {
+void panel(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
+           int64_t m, int64_t width, int64_t K, bool accumulate) {
   constexpr auto counts = std::make_index_sequence<kRows<T>>{};
   row_blocks(m, kRows<T>, [&](int64_t i, int64_t rows) {
     const Kernel<T> f = width == kPanel<T> ? pick<T, 2>(rows, counts) : pick<T, 1>(rows, counts);
@@ -99,8 +99,8 @@ void multiply(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C,
     panel(A, ai, ak, B + n, ldb, C + n, ldc, m, smaller<int64_t>(kPanel<T>, columns - n), K,
           accumulate);
 }
-template void multiply<float>(const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t,
-                              int64_t, int64_t, int64_t, bool);
+template void multiply<float>(const float*, int64_t, int64_t, const float*, int64_t, float*,
+                              int64_t, int64_t, int64_t, int64_t, bool);
 template void multiply<double>(const double*, int64_t, int64_t, const double*, int64_t, double*,
                                int64_t, int64_t, int64_t, int64_t, bool);
 
@@ -120,8 +120,8 @@ void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m
 }
 template void multiply<float>(const Rows<float>&, const Packed<float>&, float*, int64_t, int64_t,
                               bool);
-template void multiply<double>(const Rows<double>&, const Packed<double>&, double*, int64_t, int64_t,
-                               bool);
+template void multiply<double>(const Rows<double>&, const Packed<double>&, double*, int64_t,
+                               int64_t, bool);
 
 #ifdef DRAWGAN_BF16
 void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B, int64_t ldb,
@@ -185,7 +185,9 @@ void multiply_bf16(const uint16_t*, int64_t, int64_t, const uint32_t*, int64_t, 
 }
 void pack_pair(const float*, const float*, int64_t, uint32_t*) { __builtin_trap(); }
 void pack_pairs(const Packed<float>&, int64_t, int64_t) { __builtin_trap(); }
-Rows<float> halved(const float* data, int64_t ld, int64_t, int64_t, uint16_t*) { return {data, ld}; }
+Rows<float> halved(const float* data, int64_t ld, int64_t, int64_t, uint16_t*) {
+  return {data, ld};
+}
 #endif
 
 }  // namespace drawgan::DRAWGAN_ISA

@@ -15,9 +15,12 @@ template <class T>
 constexpr int kPanel = 2 * kLanes<T>;  // columns that a kernel keeps in registers
 // Rows that it keeps: registers less the two of B, one of A and what addresses need.
 template <class T>
-constexpr int kRows = sizeof(T) == 8 ? 4 : kVectorBytes == 64 ? 13 : 6;
+constexpr int kRows = sizeof(T) == 8       ? 4
+                      : kVectorBytes == 64 ? 13
+                                           : 6;
 
-// f(first, count): m rows in nearly equal blocks of at most `most`, so that none is left with a few.
+// f(first, count): m rows in nearly equal blocks of at most `most`, so that none is left with a
+// few.
 template <class F>
 DRAWGAN_INLINE void row_blocks(int64_t m, int64_t most, const F& f) {
   const int64_t blocks = (m + most - 1) / most;
@@ -35,8 +38,8 @@ void multiply(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C,
               int64_t m, int64_t columns, int64_t K, bool accumulate);
 
 // The same with operands in bf16 and sums in float. A word holds the values of k (low half) and
-// k + 1 (high half): A(i, pair) starts at A + 2 * (i * ai + pair * ak) bytes, B(pair, j) is the word
-// B[pair * ldb + j].
+// k + 1 (high half): A(i, pair) starts at A + 2 * (i * ai + pair * ak) bytes, B(pair, j) is the
+// word B[pair * ldb + j].
 void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B, int64_t ldb,
                    float* C, int64_t ldc, int64_t m, int64_t columns, int64_t pairs,
                    bool accumulate);

@@ -14,9 +14,9 @@ void draw_scan_backward(const ScanArgs&);
 
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
-const Kernels kernels = {NAME(DRAWGAN_ISA),    attention_read,           attention_read_backward,
-                         attention_write,      attention_write_backward, lstm_cell,
-                         lstm_cell_backward,   scan_saved_bytes,         draw_scan,
+const Kernels kernels = {NAME(DRAWGAN_ISA),  attention_read,           attention_read_backward,
+                         attention_write,    attention_write_backward, lstm_cell,
+                         lstm_cell_backward, scan_saved_bytes,         draw_scan,
                          draw_scan_backward};
 
 }  // namespace drawgan::DRAWGAN_ISA

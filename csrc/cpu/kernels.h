@@ -1,8 +1,8 @@
 // What one instruction set's kernels take and give. Plain pointers, sizes and numbers: nothing here
 // knows torch, Python or an instruction set, and every set fills one table of these functions.
 //
-// Arrays are C-contiguous with the shapes in the comments. `double_precision` says whether they hold
-// float or double; a null pointer stands for "not given" or "not wanted".
+// Arrays are C-contiguous with the shapes in the comments. `double_precision` says whether they
+// hold float or double; a null pointer stands for "not given" or "not wanted".
 #pragma once
 
 #include <cstdint>
@@ -17,13 +17,13 @@ struct WindowMap {
   int x = 0, y = 1, sigma = 2, delta = 3, gamma = 4;  // positions in the five numbers
   double extent_x = 0, extent_y = 0;  // centre = extent / 2 * (g + 1) + origin + to_middle * delta
   double origin = 0;
-  double to_middle = 0;    // strides from the grid's nominal centre to its middle
-  double delta_scale = 0;  // delta = delta_scale * exp(number)
+  double to_middle = 0;                    // strides from the grid's nominal centre to its middle
+  double delta_scale = 0;                  // delta = delta_scale * exp(number)
   double sigma_scale = 1, sigma_bias = 0;  // log sigma^2 = scale * number + bias, clamped
   double log_sigma2_low = 0, log_sigma2_high = 0;
   double max_centre = 0, max_log_delta = 0, max_log_gamma = 0;  // where the numbers saturate
-  double eps = 0;             // of the normalisation
-  double intensity_sign = 1;  // a write divides by gamma: -1
+  double eps = 0;                                               // of the normalisation
+  double intensity_sign = 1;                                    // a write divides by gamma: -1
   int gamma_power = 1;
   Normalisation normalisation = Normalisation::softmax;
   bool centre_tanh = false;
@@ -41,11 +41,11 @@ struct AttentionShape {
 
 struct ReadArgs {
   AttentionShape shape;
-  int64_t images;                // how many are read through the window
-  const void* const* image;      // [images] of [B, C, H, W]
-  const void* params;            // [B, 5]
-  const void* canvas;            // [B, C, H, W] or null; given: image[0] - sigmoid(canvas) is read too
-  void* const* glimpse;          // out, [images (+ 1 with a canvas)] of [B, C, N, N]
+  int64_t images;            // how many are read through the window
+  const void* const* image;  // [images] of [B, C, H, W]
+  const void* params;        // [B, 5]
+  const void* canvas;        // [B, C, H, W] or null; given: image[0] - sigmoid(canvas) is read too
+  void* const* glimpse;      // out, [images (+ 1 with a canvas)] of [B, C, N, N]
   const void* const* d_glimpse;  // backward: in, as glimpse; an entry may be null
   void* const* d_image;          // backward: out, as image; an entry may be null
   void* d_params;                // backward: out, [B, 5]
@@ -65,16 +65,17 @@ struct WriteArgs {
 
 struct CellArgs {
   int64_t batch, inputs, hidden;  // B, D, K
-  bool double_precision, bf16;    // bf16: operands of the products rounded where the CPU multiplies them
+  bool double_precision;
+  bool bf16;  // forward: operands of the products rounded to bf16 where the CPU multiplies them
   int threads;
   const void *x, *h, *c;                  // [B, D], [B, K], [B, K]
   const void *w_ih, *w_hh, *b_ih, *b_hh;  // [4K, D], [4K, K], [4K] or null
   void *h_out, *c_out;                    // out, [B, K]
-  void* gates;                            // out, [B, 4K]: i, f, g, o after their activations, or null
-  const void *saved_gates, *saved_c;      // backward: in, the forward's gates and c_out
-  const void *d_h_out, *d_c_out;          // backward: in, [B, K] or null
-  void *d_x, *d_h, *d_c;                  // backward: out, or null
-  void *d_w_ih, *d_w_hh, *d_b;            // backward: out, or null; d_b [4K] is that of either bias
+  void* gates;                        // out, [B, 4K]: i, f, g, o after their activations, or null
+  const void *saved_gates, *saved_c;  // backward: in, the forward's gates and c_out
+  const void *d_h_out, *d_c_out;      // backward: in, [B, K] or null
+  void *d_x, *d_h, *d_c;              // backward: out, or null
+  void *d_w_ih, *d_w_hh, *d_b;        // backward: out, or null; d_b [4K] is that of either bias
 };
 
 struct ScanShape {
@@ -98,18 +99,19 @@ struct ScanArgs {
   const void *x, *eps, *prior_eps;  // [B, C, H, W], [T, B, Z], [T, B', Z]
   ScanWeights weights;              // read only
   void* saved;  // forward: out, backward: in; scan_saved_bytes() bytes, or null: nothing is kept
-  void *canvas, *mu, *log_sigma, *prior_canvas;  // out, [B, C, H, W], [T, B, Z] twice, [B', C, H, W]
+  void *canvas, *mu, *log_sigma,
+      *prior_canvas;  // out, [B, C, H, W], [T, B, Z] twice, [B', C, H, W]
   // Trace, out, each or null: every canvas and the raw numbers of every window
-  void *canvases, *read_params, *write_params;   // [T, B, C, H, W], [T, B, 5] twice
-  void *prior_canvases, *prior_write_params;     // [T, B', C, H, W], [T, B', 5]
+  void *canvases, *read_params, *write_params;  // [T, B, C, H, W], [T, B, 5] twice
+  void *prior_canvases, *prior_write_params;    // [T, B', C, H, W], [T, B', 5]
   // Backward. log_sigma is then an input: the forward's.
   const void *d_canvas, *d_mu, *d_log_sigma, *d_prior_canvas;  // in, each or null
   void *d_x, *d_eps, *d_prior_eps;                             // out, each or null
   ScanWeights d_weights;                                       // out, each or null
 };
 
-// Bytes to save for backward: per image of the batch, per prior sample, and constant. Sizes too large
-// to count make it throw std::overflow_error.
+// Bytes to save for backward: per image of the batch, per prior sample, and constant. Sizes too
+// large to count make it throw std::overflow_error.
 struct SavedBytes {
   int64_t per_image, per_prior_sample, constant;
 };
@@ -127,9 +129,17 @@ struct Kernels {
   void (*draw_scan_backward)(const ScanArgs&);
 };
 
-namespace portable { extern const Kernels kernels; }
-namespace avx2 { extern const Kernels kernels; }
-namespace avx512 { extern const Kernels kernels; }
-namespace avx512bf16 { extern const Kernels kernels; }
+namespace portable {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+namespace avx512bf16 {
+extern const Kernels kernels;
+}
 
 }  // namespace drawgan

@@ -1,5 +1,6 @@
-// The pointwise half of an LSTM. Gates lie interleaved, a vector of units at a time: [i f g o] of the
-// first kLanes units, [i f g o] of the next, and so on; units beyond the last are zero and stay zero.
+// The pointwise half of an LSTM. Gates lie interleaved, a vector of units at a time: [i f g o] of
+// the first kLanes units, [i f g o] of the next, and so on; units beyond the last are zero and stay
+// zero.
 #pragma once
 
 #include "vector_math.h"

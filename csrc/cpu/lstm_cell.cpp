@@ -1,11 +1,11 @@
-// One LSTM step. Split over threads by units, not by samples: a thread packs the weights of a vector
-// of units, all four gates, and uses them for the whole batch while they are in its cache.
+// One LSTM step. Split over threads by units, not by samples: a thread packs the weights of a
+// vector of units, all four gates, and uses them for the whole batch while they are in its cache.
+#include "arena.h"
 #include "gemm.h"
+#include "kernels.h"
 #include "lstm.h"
 #include "threads.h"
 #include "workspace.h"
-
-#include "kernels.h"
 
 namespace drawgan::DRAWGAN_ISA {
 namespace {
@@ -25,8 +25,8 @@ double work_of(const CellArgs& a) {
 
 constexpr int64_t kTile = 64;  // samples whose gates stay in L1
 
-// Weights of one vector of units from w [4K, columns]: [columns][i f g o], four vectors a row, in two
-// panels.
+// Weights of one vector of units from w [4K, columns]: [columns][i f g o], four vectors a row, in
+// two panels.
 template <class T>
 void pack_units(const T* w, int64_t hidden, int64_t columns, int64_t unit, const Packed<T>& to) {
   constexpr int L = kLanes<T>;
@@ -42,25 +42,68 @@ void pack_units(const T* w, int64_t hidden, int64_t columns, int64_t unit, const
   }
 }
 
+// One thread's panels of weights and tile of gates.
+template <class T>
+struct CellScratch {
+  Packed<T> w_ih, w_hh;
+  T* gates;
+
+  CellScratch(const CellArgs& a, bool bf16, Arena<T>& arena) {
+    auto pack = [&](int64_t K) {
+      Packed<T> p;
+      p.K = K;
+      p.N = 4 * kLanes<T>;
+      p.data = arena.take(p.K * p.N);
+      if (bf16) p.pairs = arena.template take<uint32_t>((p.K + 1) / 2 * p.N);
+      return p;
+    };
+    w_ih = pack(a.inputs);
+    w_hh = pack(a.hidden);
+    gates = arena.take(kTile * 4 * kLanes<T>);
+  }
+};
+
+// Rows of x or h, with their bf16 copies if `half` is given.
+template <class T>
+Rows<T> rows_of(const void* p, int64_t K, int64_t b, uint16_t* half) {
+  return {in<T>(p) + b * K, K, half ? half + b * half_row(K) : nullptr, half_row(K)};
+}
+
 template <class T>
 void forward(const CellArgs& a) {
   constexpr int L = kLanes<T>;
   const int64_t D = a.inputs, K = a.hidden, units = (K + L - 1) / L;
+  const bool bf16 = a.bf16 && kHaveBf16 && sizeof(T) == 4;
   const int threads = worthwhile(a.threads, work_of(a));
-  const int64_t gates_each = kTile * 4 * L, each = ((D + K) * 4 * L + gates_each) * sizeof(T);
-  const Workspace space(round_up(each, 64) * threads);
+  Arena<T> counted(nullptr);
+  CellScratch<T>(a, bf16, counted);
+  const int64_t each = counted.bytes();
+  const int64_t halves = bf16 ? a.batch * (half_row(D) + half_row(K)) : 0;
+  const Workspace space(each * threads + halves * static_cast<int64_t>(sizeof(uint16_t)));
+  uint16_t *half_x = nullptr, *half_h = nullptr;
+  if constexpr (sizeof(T) == 4) {
+    if (bf16) {
+      half_x = reinterpret_cast<uint16_t*>(static_cast<char*>(space.data()) + each * threads);
+      half_h = half_x + a.batch * half_row(D);
+      over_slices(threads, a.batch, [&](int64_t begin, int64_t end, int) {
+        halved(in<T>(a.x) + begin * D, D, end - begin, D, half_x + begin * half_row(D));
+        halved(in<T>(a.h) + begin * K, K, end - begin, K, half_h + begin * half_row(K));
+      });
+    }
+  }
   over_slices(threads, units, [&](int64_t begin, int64_t end, int part) {
-    T* base = reinterpret_cast<T*>(static_cast<char*>(space.data()) + round_up(each, 64) * part);
-    T* gates = base;
-    Packed<T> w_ih, w_hh;
-    w_ih.data = base + gates_each;
-    w_hh.data = w_ih.data + D * 4 * L;
-    w_ih.K = D;
-    w_hh.K = K;
-    w_ih.N = w_hh.N = 4 * L;
+    Arena<T> arena(static_cast<char*>(space.data()) + each * part);
+    const CellScratch<T> scratch(a, bf16, arena);
+    const Packed<T>&w_ih = scratch.w_ih, &w_hh = scratch.w_hh;
+    T* gates = scratch.gates;
     for (int64_t u = begin * L; u < end * L; u += L) {
       pack_units(in<T>(a.w_ih), K, D, u, w_ih);
       pack_units(in<T>(a.w_hh), K, K, u, w_hh);
+      if constexpr (sizeof(T) == 4)
+        if (bf16) {
+          pack_pairs(w_ih, 0, 2);
+          pack_pairs(w_hh, 0, 2);
+        }
       const int64_t count = K - u;
       Vec<T> bias[4];
       for (int i = 0; i < 4; i++) {
@@ -72,8 +115,8 @@ void forward(const CellArgs& a) {
         const int64_t m = smaller(kTile, a.batch - b);
         for (int64_t r = 0; r < m; r++)
           for (int i = 0; i < 4; i++) store(gates + (r * 4 + i) * L, bias[i]);
-        multiply(Rows<T>{in<T>(a.x) + b * D, D}, w_ih, gates, 4 * L, m, true);
-        multiply(Rows<T>{in<T>(a.h) + b * K, K}, w_hh, gates, 4 * L, m, true);
+        multiply(rows_of<T>(a.x, D, b, half_x), w_ih, gates, 4 * L, m, true);
+        multiply(rows_of<T>(a.h, K, b, half_h), w_hh, gates, 4 * L, m, true);
         for (int64_t r = 0; r < m; r++) {
           T* g = gates + r * 4 * L;
           const int64_t at = (b + r) * K + u;
@@ -107,8 +150,8 @@ void panel_product(const T* A, int64_t ai, int64_t ak, const T* B, T* C, int64_t
     const int64_t rows = smaller(kTile, m - i);
     const bool whole = n + kPanel<T> <= columns;
     T* to = whole ? C + i * columns + n : tile;
-    multiply(A + i * ai, ai, ak, packed, kPanel<T>, to, whole ? columns : kPanel<T>, rows, kPanel<T>, K,
-             false);
+    multiply(A + i * ai, ai, ak, packed, kPanel<T>, to, whole ? columns : kPanel<T>, rows,
+             kPanel<T>, K, false);
     if (whole) continue;
     for (int64_t r = 0; r < rows; r++)
       for (int64_t v = 0; v < columns - n; v += kLanes<T>)
@@ -123,7 +166,7 @@ void backward(const CellArgs& a) {
   const int threads = worthwhile(a.threads, 2 * work_of(a));
   const int64_t deepest = larger(4 * K, B);
   const int64_t each = round_up((deepest + kTile) * kPanel<T> * sizeof(T), 64);
-  const int64_t gates_bytes = round_up(B * 4 * K * sizeof(T), 64);
+  const int64_t ld = odd_lines<T>(4 * K), gates_bytes = B * ld * static_cast<int64_t>(sizeof(T));
   const Workspace space(gates_bytes + each * threads);
   T* d_gates = static_cast<T*>(space.data());
 
@@ -137,7 +180,7 @@ void backward(const CellArgs& a) {
           gates[i] = load_part(in<T>(a.saved_gates) + b * 4 * K + i * K + u, count);
         lstm_backward<T>(gates, given(a.c), given(a.saved_c), given(a.d_h_out), &d_c, d);
         if (a.d_c) store_part(out<T>(a.d_c) + at, d_c, count);
-        for (int i = 0; i < 4; i++) store_part(d_gates + b * 4 * K + i * K + u, d[i], count);
+        for (int i = 0; i < 4; i++) store_part(d_gates + b * ld + i * K + u, d[i], count);
       }
   });
 
@@ -149,10 +192,10 @@ void backward(const CellArgs& a) {
     int64_t m, columns, K;
   };
   const Job jobs[4] = {
-      {d_gates, 4 * K, 1, a.w_ih, a.d_x, B, D, 4 * K},
-      {d_gates, 4 * K, 1, a.w_hh, a.d_h, B, K, 4 * K},
-      {d_gates, 1, 4 * K, a.x, a.d_w_ih, 4 * K, D, B},
-      {d_gates, 1, 4 * K, a.h, a.d_w_hh, 4 * K, K, B},
+      {d_gates, ld, 1, a.w_ih, a.d_x, B, D, 4 * K},
+      {d_gates, ld, 1, a.w_hh, a.d_h, B, K, 4 * K},
+      {d_gates, 1, ld, a.x, a.d_w_ih, 4 * K, D, B},
+      {d_gates, 1, ld, a.h, a.d_w_hh, 4 * K, K, B},
   };
   in_parallel(threads, threads, [&](int part, int parts) {
     T* packed = reinterpret_cast<T*>(static_cast<char*>(space.data()) + gates_bytes + each * part);
@@ -165,7 +208,7 @@ void backward(const CellArgs& a) {
     if (!a.d_b || part > 0) return;
     for (int64_t g = 0; g < 4 * K; g += L) {
       Vec<T> sum{};
-      for (int64_t b = 0; b < B; b++) sum += load_part(d_gates + b * 4 * K + g, 4 * K - g);
+      for (int64_t b = 0; b < B; b++) sum += load_part(d_gates + b * ld + g, 4 * K - g);
       store_part(out<T>(a.d_b) + g, sum, 4 * K - g);
     }
   });

@@ -31,9 +31,8 @@ static inline void in_parallel(int threads, int64_t most, const F& f) {
 // f(begin, end, part) over nearly equal slices of [0, n).
 template <class F>
 static inline void over_slices(int threads, int64_t n, const F& f) {
-  in_parallel(threads, n, [&](int part, int parts) {
-    f(n * part / parts, n * (part + 1) / parts, part);
-  });
+  in_parallel(threads, n,
+              [&](int part, int parts) { f(n * part / parts, n * (part + 1) / parts, part); });
 }
 
 // Threads worth waking for so many multiply-adds: waking one costs about five microseconds.

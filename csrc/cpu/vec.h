@@ -140,7 +140,8 @@ DRAWGAN_INLINE Vec<T> folded(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
 // addition a vector instead of log2(lanes).
 template <class T, int S = kLanes<T> / 2>
 DRAWGAN_INLINE Vec<T> sums_of_lanes(Vec<T>* v) {
-  for (int i = 0; i < S; i++) v[i] = folded<T, S>(v[i], v[i + S], std::make_index_sequence<kLanes<T>>{});
+  for (int i = 0; i < S; i++)
+    v[i] = folded<T, S>(v[i], v[i + S], std::make_index_sequence<kLanes<T>>{});
   if constexpr (S > 1)
     return sums_of_lanes<T, S / 2>(v);
   else

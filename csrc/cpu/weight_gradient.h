@@ -51,8 +51,8 @@ DRAWGAN_INLINE void add_block(const Target<T>& target, const ProductRows<T>& sou
       for (int64_t v = 0; v < width; v += kLanes<T>)
         store(packed + i * width + v, load(G + i * target.ld_g + v));
   }
-  // Rows of G lie in different pages, where the hardware does not fetch ahead: fetch the next panel,
-  // a few rows at a time.
+  // Rows of G lie in different pages, where the hardware does not fetch ahead: fetch the next
+  // panel, a few rows at a time.
   int64_t fetched = 0;
   row_blocks(columns, 2 * kRows<T>, [&](int64_t i, int64_t m) {
     for (const int64_t until = kRowBlock * (i + m) / columns; next && fetched < until; fetched++) {

@@ -43,15 +43,16 @@ static inline WindowNumbers<T> numbers_of(const WindowMap& map, const T* params)
   WindowNumbers<T> n;
   n.x = params[map.x];
   n.y = params[map.y];
-  const T log_sigma2 = static_cast<T>(map.sigma_scale) * params[map.sigma] + static_cast<T>(map.sigma_bias);
+  const T log_sigma2 =
+      static_cast<T>(map.sigma_scale) * params[map.sigma] + static_cast<T>(map.sigma_bias);
   n.sigma_free = inside(log_sigma2, map.log_sigma2_low, map.log_sigma2_high);
   n.log_sigma2 = clamped(log_sigma2, map.log_sigma2_low, map.log_sigma2_high);
   n.log_delta = smaller(params[map.delta], static_cast<T>(map.max_log_delta));
   n.log_gamma = clamped(params[map.gamma], -map.max_log_gamma, map.max_log_gamma);
   T log_gamma = n.log_gamma;
   if (map.gamma_sigmoid)  // log sigmoid, without overflow
-    log_gamma = smaller(log_gamma, T(0)) -
-                static_cast<T>(__builtin_log1p(__builtin_exp(-__builtin_fabs(static_cast<double>(log_gamma)))));
+    log_gamma = smaller(log_gamma, T(0)) - static_cast<T>(__builtin_log1p(__builtin_exp(
+                                               -__builtin_fabs(static_cast<double>(log_gamma)))));
   const T power = static_cast<T>(map.gamma_power) * log_gamma;
   n.gamma_free = inside(params[map.gamma], -map.max_log_gamma, map.max_log_gamma) &&
                  inside(power, -map.max_log_gamma, map.max_log_gamma);
@@ -103,7 +104,8 @@ static inline void window_backward(const WindowMap& map, const T* params, const 
   };
   const T d_delta = d.delta + static_cast<T>(map.to_middle) * (d.x + d.y);
   const bool delta_free = params[map.delta] <= static_cast<T>(map.max_log_delta);
-  T d_gamma = static_cast<T>(map.intensity_sign) * static_cast<T>(map.gamma_power) * d.log_intensity;
+  T d_gamma =
+      static_cast<T>(map.intensity_sign) * static_cast<T>(map.gamma_power) * d.log_intensity;
   if (map.gamma_sigmoid)
     d_gamma *= static_cast<T>(1 / (1 + __builtin_exp(static_cast<double>(n.log_gamma))));
   d_params[map.x] = centre(n.x, d.x, map.extent_x);
@@ -201,14 +203,22 @@ static inline void build_filters_as(const WindowMap& map, const Window<T>& w, T 
   for (int64_t k = 0; k < N; k++) {
     coupling[k] = 1;  // how the divisor moves with the sum
     switch (norm) {
-      case Normalisation::softmax: scale[k] = 1 / sums[k]; break;
-      case Normalisation::add: scale[k] = 1 / (sums[k] + eps); break;
+      case Normalisation::softmax:
+        scale[k] = 1 / sums[k];
+        break;
+      case Normalisation::add:
+        scale[k] = 1 / (sums[k] + eps);
+        break;
       case Normalisation::max:
         scale[k] = 1 / larger(sums[k], eps);
         coupling[k] = sums[k] >= eps;
         break;
-      case Normalisation::each: scale[k] = 1 / (sums[k] + pixels * eps); break;
-      case Normalisation::total: scale[k] = 1 / everything; break;
+      case Normalisation::each:
+        scale[k] = 1 / (sums[k] + pixels * eps);
+        break;
+      case Normalisation::total:
+        scale[k] = 1 / everything;
+        break;
       case Normalisation::none:
         scale[k] = 1;
         coupling[k] = 0;

@@ -13,8 +13,8 @@ struct PoolInfo {
 void* pool_take(int64_t bytes);
 void pool_give_back(void* block) noexcept;
 PoolInfo pool_info();
-void pool_release();             // give every kept block back to the system
-void pool_poison(bool on);       // fill every block with NaN before it is lent: for tests
+void pool_release();        // give every kept block back to the system
+void pool_poison(bool on);  // fill every block with NaN before it is lent: for tests
 
 // A block for the length of a scope.
 class Workspace {
