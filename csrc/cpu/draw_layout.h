@@ -16,6 +16,7 @@
 // from 0, and boundaries 0..n.
 #pragma once
 
+#include <initializer_list>
 #include <stdexcept>
 
 #include "attention.h"
@@ -168,29 +169,44 @@ struct PackedWeights {
   Packed<T> enc_to_h_enc, enc_to_h_dec, enc_to_r, dec_to_h_dec, dec_to_z, posterior_to_h,
       projection_to_h;  // backward: transposed
 
-  PackedWeights(const Sizes<T>& s, bool backward, Arena<T>& arena) {
-    auto pack = [&](int64_t K, int64_t N) {
-      Packed<T> p;
-      p.K = K;
-      p.N = round_up(N, kLanes<T>);
-      p.data = arena.take(p.K * p.N);
-      if (s.bf16) p.pairs = arena.template take<uint32_t>((p.K + 1) / 2 * p.N);
-      return p;
-    };
-    const int64_t gates = 4 * s.hidden_padded;
-    enc = pack(s.glimpses + 1 + 2 * s.hidden, gates);
-    dec = pack(s.hidden + 1 + s.latent, gates);
-    posterior = pack(1 + s.hidden, 2 * s.latent_padded);
-    projection = pack(s.hidden + 1, s.projections);
-    if (!backward) return;
-    enc_to_h_enc = pack(gates, s.hidden);
-    enc_to_h_dec = pack(gates, s.hidden);
-    enc_to_r = pack(gates, s.glimpses);
-    dec_to_h_dec = pack(gates, s.hidden);
-    dec_to_z = pack(gates, s.latent);
-    posterior_to_h = pack(2 * s.latent_padded, s.hidden);
-    projection_to_h = pack(s.projections, s.hidden);
+  explicit PackedWeights(const Sizes<T>& s) : bf16_(s.bf16) {
+    const int64_t K = s.hidden, R = s.glimpses, Z = s.latent, gates = 4 * s.hidden_padded;
+    enc = sized(R + 1 + 2 * K, gates);
+    dec = sized(K + 1 + Z, gates);
+    posterior = sized(1 + K, 2 * s.latent_padded);
+    projection = sized(K + 1, s.projections);
+    enc_to_h_enc = enc_to_h_dec = dec_to_h_dec = sized(gates, K);
+    enc_to_r = sized(gates, R);
+    dec_to_z = sized(gates, Z);
+    posterior_to_h = sized(2 * s.latent_padded, K);
+    projection_to_h = sized(s.projections, K);
   }
+  void place_forward(Arena<T>& arena) {
+    for (Packed<T>* p : {&enc, &dec, &posterior, &projection}) place(p, arena);
+  }
+  void place_backward(Arena<T>& arena) {
+    for (Packed<T>* p : {&enc_to_h_enc, &enc_to_h_dec, &enc_to_r, &dec_to_h_dec, &dec_to_z,
+                         &posterior_to_h, &projection_to_h})
+      place(p, arena);
+  }
+  // Either of the two fits.
+  int64_t bytes() const {
+    PackedWeights copy = *this;
+    Arena<T> forward(nullptr), backward(nullptr);
+    copy.place_forward(forward);
+    copy.place_backward(backward);
+    return larger(forward.bytes(), backward.bytes());
+  }
+
+ private:
+  static Packed<T> sized(int64_t K, int64_t N) {
+    return {nullptr, nullptr, K, round_up(N, kLanes<T>)};
+  }
+  void place(Packed<T>* p, Arena<T>& arena) {
+    p->data = arena.take(p->K * p->N);
+    if (bf16_) p->pairs = arena.template take<uint32_t>((p->K + 1) / 2 * p->N);
+  }
+  bool bf16_;
 };
 
 void pack_forward(const ScanArgs& a, const Sizes<float>& s, const PackedWeights<float>& w);
@@ -222,6 +238,32 @@ struct ThreadScratch {
     Arena<T> counted(nullptr);
     ThreadScratch counting(s, counted);
     return counted.bytes();
+  }
+};
+
+// What forward works in. Backward asks for a block of just this size first, gets forward's back
+// from the pool, and so needs no memory twice.
+template <class T>
+struct ForwardSpace {
+  char *weights, *scratch;
+  int64_t scratch_each, bytes;
+
+  // Places the groups' running arrays too, and unless forward keeps everything those of a segment.
+  ForwardSpace(const Sizes<T>& s, Group<T> (&groups)[2], bool keeps_all, int threads, void* base)
+      : scratch_each(ThreadScratch<T>::bytes(s)) {
+    Arena<T> arena(base);
+    weights = arena.template take<char>(PackedWeights<T>(s).bytes());
+    for (Group<T>& g : groups) {
+      if (!keeps_all) g.place(s, smaller(s.segment, s.steps), arena);
+      g.canvas = arena.take(g.rows * s.image);
+      g.x = g.encoder ? arena.take(g.rows * s.image) : nullptr;
+    }
+    scratch = arena.template take<char>(threads * scratch_each);
+    bytes = arena.bytes();
+  }
+  ThreadScratch<T> scratch_of(const Sizes<T>& s, int part) const {
+    Arena<T> own(scratch + part * scratch_each);
+    return {s, own};
   }
 };
 

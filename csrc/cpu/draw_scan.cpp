@@ -232,22 +232,11 @@ void forward(const ScanArgs& a) {
   Group<T> groups[2] = {{s, true}, {s, false}};
   const bool keeps_all = a.saved && !s.recompute;
   const int threads = a.shape.threads;
-  const int64_t each = ThreadScratch<T>::bytes(s);
-  auto layout = [&](Arena<T>& arena) {
-    const PackedWeights<T> weights(s, false, arena);
-    for (Group<T>& g : groups) {
-      if (!keeps_all) g.place(s, smaller(s.segment, s.steps), arena);
-      g.canvas = arena.take(g.rows * s.image);
-      g.x = g.encoder ? arena.take(g.rows * s.image) : nullptr;
-    }
-    return weights;
-  };
-  Arena<T> counted(nullptr);
-  layout(counted);
-  const Workspace space(counted.bytes() + threads * each);
-  Arena<T> arena(space.data());
-  const PackedWeights<T> weights = layout(arena);
-  char* scratch_base = static_cast<char*>(space.data()) + counted.bytes();
+  const Workspace block(ForwardSpace<T>(s, groups, keeps_all, threads, nullptr).bytes);
+  const ForwardSpace<T> space(s, groups, keeps_all, threads, block.data());
+  PackedWeights<T> weights(s);
+  Arena<T> place(space.weights);
+  weights.place_forward(place);
   if (keeps_all) {
     Arena<T> saved(a.saved);
     keep(s, groups, saved);
@@ -255,8 +244,7 @@ void forward(const ScanArgs& a) {
   pack_forward(a, s, weights);
 
   in_parallel(threads, larger(s.batch, s.prior_batch), [&](int part, int parts) {
-    Arena<T> own(scratch_base + part * each);
-    const ThreadScratch<T> scratch(s, own);
+    const ThreadScratch<T> scratch = space.scratch_of(s, part);
     for (const Group<T>& g : groups)
       over_tiles<T>(g.rows, part, parts, [&](int64_t b0, int64_t m) {
         const int64_t segment = keeps_all ? s.steps : s.segment;

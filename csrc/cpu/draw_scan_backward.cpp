@@ -248,7 +248,7 @@ template <class T>
 void add_weight_gradients(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>& w,
                           const Group<T> (&groups)[2], const GroupGradient<T> (&d)[2],
                           const WeightGradients<T>& out, int64_t first, int64_t n, bool accumulate,
-                          T* const* scratch) {
+                          char* scratch, int64_t scratch_each) {
   const Group<T>& g = groups[0];
   const int64_t from = first == 0 ? 0 : 1;
   Target<T> targets[4];
@@ -278,7 +278,8 @@ void add_weight_gradients(const ScanArgs& a, const Sizes<T>& s, const PackedWeig
     posterior.sources[0] = source(g, 1, g.h_enc - 1, d[0].posterior, n * g.rows);
   }
   in_parallel(a.shape.threads, a.shape.threads, [&](int part, int parts) {
-    add_products(targets, count, s.bf16, accumulate, part, parts, scratch[part]);
+    add_products(targets, count, s.bf16, accumulate, part, parts,
+                 reinterpret_cast<T*>(scratch + part * scratch_each));
   });
 }
 
@@ -333,7 +334,7 @@ void unpack(const ScanArgs& a, const Sizes<T>& s, const WeightGradients<T>& d) {
 
 // Rows of a segment: few enough that gradients of gates stay in the cache until the weights take
 // them, enough that a weight gradient is not rewritten for a handful.
-constexpr int64_t kSegmentRows = 1024;
+constexpr int64_t kSegmentRows = 256;
 
 template <class T>
 void backward(const ScanArgs& args) {
@@ -352,46 +353,44 @@ void backward(const ScanArgs& args) {
     segment = (s.steps + segments - 1) / segments;
   }
 
-  struct Space {
-    PackedWeights<T> weights;
+  const Workspace block(ForwardSpace<T>(s, groups, !s.recompute, threads, nullptr).bytes);
+  const ForwardSpace<T> space(s, groups, !s.recompute, threads, block.data());
+  PackedWeights<T> weights(s);
+
+  const int64_t gradient_each = product_scratch_bytes<T>(s.bf16);
+  struct Gradients {
     GroupGradient<T> d[2];
     WeightGradients<T> out;
+    char *weights, *scratch;
   };
   auto layout = [&](Arena<T>& arena) {
-    PackedWeights<T> weights(s, true, arena);
-    for (Group<T>& g : groups) {
-      if (s.recompute) g.place(s, segment, arena);
-      g.canvas = s.recompute ? arena.take(g.rows * s.image) : nullptr;
-      g.x = g.encoder ? arena.take(g.rows * s.image) : nullptr;
-    }
-    GroupGradient<T> posterior(s, groups[0], segment, a.d_x != nullptr, arena);
-    GroupGradient<T> prior(s, groups[1], segment, false, arena);
-    return Space{weights, {posterior, prior}, WeightGradients<T>(s, weights, arena)};
+    const GroupGradient<T> posterior(s, groups[0], segment, a.d_x != nullptr, arena);
+    const GroupGradient<T> prior(s, groups[1], segment, false, arena);
+    const WeightGradients<T> out(s, weights, arena);
+    char* more = arena.template take<char>(s.recompute ? weights.bytes() : 0);
+    return Gradients{
+        {posterior, prior}, out, more, arena.template take<char>(threads * gradient_each)};
   };
   Arena<T> counted(nullptr);
   layout(counted);
-  const int64_t each = ThreadScratch<T>::bytes(s), gradient_each = product_scratch_bytes<T>(s.bf16);
-  const Workspace space(counted.bytes() + threads * (each + gradient_each) +
-                        threads * static_cast<int64_t>(sizeof(T*)));
-  Arena<T> arena(space.data());
-  const Space all = layout(arena);
-  char* scratch_base = static_cast<char*>(space.data()) + counted.bytes();
-  T** gradient_scratch = reinterpret_cast<T**>(scratch_base + threads * (each + gradient_each));
-  for (int i = 0; i < threads; i++)
-    gradient_scratch[i] = reinterpret_cast<T*>(scratch_base + threads * each + i * gradient_each);
+  const Workspace second_block(counted.bytes());
+  Arena<T> arena(second_block.data());
+  const Gradients all = layout(arena);
+  Arena<T> own_place(space.weights), other_place(all.weights);
+  weights.place_backward(s.recompute ? other_place : own_place);
+  if (s.recompute) weights.place_forward(own_place);
 
   Group<T> saved[2] = {groups[0], groups[1]};
   if (!s.recompute) {
     Arena<T> from(a.saved);
     for (Group<T>& g : saved) g.place(s, s.steps, from);
   }
-  pack_backward(a, s, all.weights);
-  if (s.recompute) pack_forward(a, s, all.weights);
+  pack_backward(a, s, weights);
+  if (s.recompute) pack_forward(a, s, weights);
 
   auto over_samples = [&](const auto& f) {
     in_parallel(threads, larger(s.batch, s.prior_batch), [&](int part, int parts) {
-      Arena<T> own(scratch_base + part * each);
-      const ThreadScratch<T> scratch(s, own);
+      const ThreadScratch<T> scratch = space.scratch_of(s, part);
       for (int i = 0; i < 2; i++)
         over_tiles<T>(groups[i].rows, part, parts,
                       [&](int64_t b0, int64_t m) { f(i, scratch, b0, m); });
@@ -406,7 +405,7 @@ void backward(const ScanArgs& args) {
     start_backward(a, s, g, all.d[i], b0, m);
   });
   const int64_t segments = segment ? (s.steps + segment - 1) / segment : 0;
-  all.out.clear(s, all.weights, segments == 0);
+  all.out.clear(s, weights, segments == 0);
   for (int64_t i = segments - 1; i >= 0; i--) {
     const int64_t first = i * segment, n = smaller(segment, s.steps - first);
     const int64_t from = s.recompute ? 0 : first;
@@ -418,12 +417,12 @@ void backward(const ScanArgs& args) {
           start_samples(a, s, g, scratch, n, b0, m);
         else
           restore_state(s, checkpoint_of(a, s, g, i), g, n, b0, m);
-        forward_steps(a, s, all.weights, g, scratch, first, n, b0, m);
+        forward_steps(a, s, weights, g, scratch, first, n, b0, m);
       }
-      backward_steps(a, s, all.weights, g, all.d[k], scratch, first, n, b0, m);
+      backward_steps(a, s, weights, g, all.d[k], scratch, first, n, b0, m);
     });
-    add_weight_gradients(a, s, all.weights, here, all.d, all.out, first, n, i < segments - 1,
-                         gradient_scratch);
+    add_weight_gradients(a, s, weights, here, all.d, all.out, first, n, i < segments - 1,
+                         all.scratch, gradient_each);
   }
   if (a.d_x)
     for (int64_t b = 0; b < s.batch; b++)

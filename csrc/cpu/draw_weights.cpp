@@ -1,6 +1,4 @@
 // The weights of the recurrence: from PyTorch's layout into panels for its products.
-#include <initializer_list>
-
 #include "draw_layout.h"
 #include "threads.h"
 
