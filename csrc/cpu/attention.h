@@ -59,7 +59,7 @@ template <class T>
 struct Bank {  // a window with its filters
   Window<T> window;
   Filters<T> x, y;
-  const T* x_columns;  // [W, N padded], F_x transposed
+  const T* x_columns;  // [W, N padded], F_x transposed; what lies beyond N is never looked at
   int sets;
 
   // `contracts`: the width of something will be contracted, see contract_width().
@@ -80,8 +80,6 @@ struct Bank {  // a window with its filters
     for (int64_t i = 0; i < s.N; i++)
       for (int64_t p = 0; p < s.width; p++)
         scratch.columns[p * columns + i] = x.set[0][i * x.ld + p];
-    for (int64_t i = s.N; i < columns; i++)
-      for (int64_t p = 0; p < s.width; p++) scratch.columns[p * columns + i] = 0;
   }
 };
 

@@ -147,9 +147,9 @@ static inline void sum_each(Vec<T>* parts, int64_t n, T* sums) {  // parts: up t
   }
 }
 
-template <class T, bool Relative, bool Total>
+template <class T, bool Relative, bool Total, bool Derivatives>
 static inline void build_filters_as(const WindowMap& map, const Window<T>& w, T centre,
-                                    const Filters<T>& f, bool derivatives, T* scratch) {
+                                    const Filters<T>& f, T* scratch) {
   constexpr int L = kLanes<T>;
   const Normalisation norm = map.normalisation;
   const int64_t N = f.N, filters = round_up(N, L);
@@ -188,7 +188,7 @@ static inline void build_filters_as(const WindowMap& map, const Window<T>& w, T 
       const Vec<T> kept = p < pixels ? e : Vec<T>{};
       store(f.set[0] + k * f.ld + v, kept);
       sum += kept;
-      if (!derivatives) continue;
+      if (!Derivatives) continue;
       lever += kept * (p - origin[k] + shift[k]);
       expo += kept * u;
     }
@@ -225,7 +225,7 @@ static inline void build_filters_as(const WindowMap& map, const Window<T>& w, T 
         break;
     }
   }
-  if (!derivatives) {
+  if constexpr (!Derivatives) {
     for (int64_t k = 0; k < N; k++)
       for (int64_t v = 0; v < f.ld; v += L) {
         T* at = f.set[0] + k * f.ld + v;
@@ -269,15 +269,23 @@ static inline void build_filters_as(const WindowMap& map, const Window<T>& w, T 
     }
 }
 
+template <class T, bool Derivatives>
+static inline void build_filters_by_kind(const WindowMap& map, const Window<T>& w, T centre,
+                                         const Filters<T>& f, T* scratch) {
+  if (map.normalisation == Normalisation::softmax)
+    build_filters_as<T, true, false, Derivatives>(map, w, centre, f, scratch);
+  else if (map.normalisation == Normalisation::total)
+    build_filters_as<T, true, true, Derivatives>(map, w, centre, f, scratch);
+  else
+    build_filters_as<T, false, false, Derivatives>(map, w, centre, f, scratch);
+}
 template <class T>
 static inline void build_filters(const WindowMap& map, const Window<T>& w, T centre,
                                  const Filters<T>& f, bool derivatives, T* scratch) {
-  if (map.normalisation == Normalisation::softmax)
-    build_filters_as<T, true, false>(map, w, centre, f, derivatives, scratch);
-  else if (map.normalisation == Normalisation::total)
-    build_filters_as<T, true, true>(map, w, centre, f, derivatives, scratch);
+  if (derivatives)
+    build_filters_by_kind<T, true>(map, w, centre, f, scratch);
   else
-    build_filters_as<T, false, false>(map, w, centre, f, derivatives, scratch);
+    build_filters_by_kind<T, false>(map, w, centre, f, scratch);
 }
 
 }  // namespace drawgan::DRAWGAN_ISA
