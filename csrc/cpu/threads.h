@@ -1,25 +1,20 @@
 // Work split over torch's own OpenMP threads.
 #pragma once
 
-#include <unistd.h>
-
 #include <cstdint>
 
+#include "process.h"
 #include "vec.h"
 
 namespace drawgan::DRAWGAN_ISA {
 
-// OpenMP's threads do not survive a fork, and a child that waits for them hangs. A child of the
-// process that loaded this library (a DataLoader worker, say) therefore runs alone; results do not
-// depend on the number of threads.
-static const pid_t kLoadedIn = getpid();
-
-// f(part, parts) for every part, at most `threads` of them.
+// f(part, parts) for every part, at most `threads` of them. A forked child (a DataLoader worker, say)
+// runs alone; results do not depend on the number of threads.
 template <class F>
 static inline void in_parallel(int threads, int64_t most, const F& f) {
 #ifdef _OPENMP
   const int parts = static_cast<int>(smaller<int64_t>(threads, most));
-  if (parts > 1 && getpid() == kLoadedIn) {
+  if (parts > 1 && !in_forked_child()) {
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int part = 0; part < parts; part++) f(part, parts);
     return;
