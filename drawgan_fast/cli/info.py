@@ -21,6 +21,7 @@ def info(
         typer.echo(f"{name:<14}{version}")
     for device in facts["devices"]:
         typer.echo(f"{'device':<14}{device}")
+    typer.echo(f"{'CPU core':<14}{_in_words(facts['cpu_core'])}")
     for name, reason in facts["backends"].items():
         typer.echo(f"{'backend':<14}{name}: {'available' if reason is None else reason}")
     typer.echo(f"{'in use':<14}{facts['backend_in_use']}")
@@ -53,9 +54,43 @@ def gather() -> dict[str, Any]:
             "numpy": _version("numpy"),
         },
         "devices": devices,
+        "cpu_core": _cpu_core(),
         "backends": backends(),
         "backend_in_use": current_backend(),
     }
+
+
+def _cpu_core() -> dict[str, Any]:
+    from drawgan_fast._native import NativeUnavailable, load_cpu
+
+    try:
+        core = load_cpu()
+    except NativeUnavailable as error:
+        return {"reason": str(error)}
+    return {
+        "reason": None,
+        "isa": core.isa(),
+        "supported": core.supported_isas(),
+        "compiled": core.compiled_isas(),
+        "openmp": core.has_openmp(),
+        "kept_bytes": core.pool_info()["kept"],
+    }
+
+
+def _in_words(core: dict[str, Any]) -> str:
+    if core["reason"] is not None:
+        return f"none: {core['reason']}"
+    others = [isa for isa in core["supported"] if isa != core["isa"]]
+    missing = [isa for isa in core["compiled"] if isa not in core["supported"]]
+    return "; ".join(
+        [
+            f"{core['isa']} in use",
+            *([f"{', '.join(others)} can run too"] if others else []),
+            *([f"{', '.join(missing)} not on this CPU"] if missing else []),
+            "OpenMP" if core["openmp"] else "built without OpenMP, one thread",
+            f"{core['kept_bytes'] / 2**20:.1f} MiB of workspace kept",
+        ]
+    )
 
 
 def _no_cuda() -> str:

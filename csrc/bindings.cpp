@@ -1,0 +1,325 @@
+// The extension module drawgan_fast._native_cpu. Thin: numbers, sizes and addresses in, kernels run
+// without the interpreter's lock. Shapes and dtypes were checked in Python; 0 is a null pointer.
+#include <pybind11/gil_simple.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "cpu/dispatch.h"
+#include "cpu/kernels.h"
+#include "cpu/workspace.h"
+
+namespace py = pybind11;
+
+namespace drawgan {
+namespace {
+
+using Address = std::uintptr_t;
+using Addresses = std::vector<Address>;
+using WeightAddresses = std::array<Address, sizeof(ScanWeights) / sizeof(void*)>;
+using NoGil = py::call_guard<py::gil_scoped_release_simple>;
+
+void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+
+class Pointers {
+ public:
+  explicit Pointers(const Addresses& addresses) {
+    pointers_.reserve(addresses.size());
+    for (Address address : addresses) pointers_.push_back(pointer(address));
+  }
+  void* const* data() const { return pointers_.data(); }
+
+ private:
+  std::vector<void*> pointers_;
+};
+
+ScanWeights weights_of(const WeightAddresses& addresses) {
+  return std::bit_cast<ScanWeights>(addresses);
+}
+
+// ------------------------------------------------------------------------------------- attention
+
+void check_counts(size_t images, Address canvas, size_t glimpses) {
+  const size_t expected = images + (canvas ? 1 : 0);
+  if (images == 0 || glimpses != expected || (canvas && images != 1))
+    throw std::invalid_argument("a read takes one glimpse per image, and two of one image with a " +
+                                std::string("canvas; got ") + std::to_string(images) +
+                                " images and " + std::to_string(glimpses) + " glimpses");
+}
+
+void attention_read(bool double_precision, const WindowMap& map, int64_t B, int64_t C, int64_t H,
+                    int64_t W, int64_t N, const Addresses& images, Address params, Address canvas,
+                    const Addresses& glimpses, int threads) {
+  check_counts(images.size(), canvas, glimpses.size());
+  const Pointers image(images), glimpse(glimpses);
+  ReadArgs args{};
+  args.shape = {B, C, H, W, N, map, double_precision, threads};
+  args.images = static_cast<int64_t>(images.size());
+  args.image = image.data();
+  args.params = pointer(params);
+  args.canvas = pointer(canvas);
+  args.glimpse = glimpse.data();
+  kernels_in_use().attention_read(args);
+}
+
+void attention_read_backward(bool double_precision, const WindowMap& map, int64_t B, int64_t C,
+                             int64_t H, int64_t W, int64_t N, const Addresses& images,
+                             Address params, Address canvas, const Addresses& d_glimpses,
+                             const Addresses& d_images, Address d_params, Address d_canvas,
+                             int threads) {
+  check_counts(images.size(), canvas, d_glimpses.size());
+  if (d_images.size() != images.size())
+    throw std::invalid_argument("d_images must be as many as images");
+  const Pointers image(images), d_glimpse(d_glimpses), d_image(d_images);
+  ReadArgs args{};
+  args.shape = {B, C, H, W, N, map, double_precision, threads};
+  args.images = static_cast<int64_t>(images.size());
+  args.image = image.data();
+  args.params = pointer(params);
+  args.canvas = pointer(canvas);
+  args.d_glimpse = d_glimpse.data();
+  args.d_image = d_image.data();
+  args.d_params = pointer(d_params);
+  args.d_canvas = pointer(d_canvas);
+  kernels_in_use().attention_read_backward(args);
+}
+
+void attention_write(bool double_precision, const WindowMap& map, int64_t B, int64_t C, int64_t H,
+                     int64_t W, int64_t N, Address patch, Address params, Address canvas,
+                     Address out, int threads) {
+  WriteArgs args{};
+  args.shape = {B, C, H, W, N, map, double_precision, threads};
+  args.patch = pointer(patch);
+  args.params = pointer(params);
+  args.canvas = pointer(canvas);
+  args.out = pointer(out);
+  kernels_in_use().attention_write(args);
+}
+
+void attention_write_backward(bool double_precision, const WindowMap& map, int64_t B, int64_t C,
+                              int64_t H, int64_t W, int64_t N, Address patch, Address params,
+                              Address d_out, Address d_patch, Address d_params, int threads) {
+  WriteArgs args{};
+  args.shape = {B, C, H, W, N, map, double_precision, threads};
+  args.patch = pointer(patch);
+  args.params = pointer(params);
+  args.d_out = pointer(d_out);
+  args.d_patch = pointer(d_patch);
+  args.d_params = pointer(d_params);
+  kernels_in_use().attention_write_backward(args);
+}
+
+// ------------------------------------------------------------------------------------- LSTM cell
+
+void lstm_cell(bool double_precision, bool bf16, int64_t B, int64_t D, int64_t K, Address x,
+               Address h, Address c, Address w_ih, Address w_hh, Address b_ih, Address b_hh,
+               Address h_out, Address c_out, Address gates, int threads) {
+  CellArgs args{};
+  args.batch = B, args.inputs = D, args.hidden = K;
+  args.double_precision = double_precision, args.bf16 = bf16, args.threads = threads;
+  args.x = pointer(x), args.h = pointer(h), args.c = pointer(c);
+  args.w_ih = pointer(w_ih), args.w_hh = pointer(w_hh);
+  args.b_ih = pointer(b_ih), args.b_hh = pointer(b_hh);
+  args.h_out = pointer(h_out), args.c_out = pointer(c_out);
+  args.gates = pointer(gates);
+  kernels_in_use().lstm_cell(args);
+}
+
+void lstm_cell_backward(bool double_precision, bool bf16, int64_t B, int64_t D, int64_t K,
+                        Address x, Address h, Address c, Address w_ih, Address w_hh, Address gates,
+                        Address c_out, Address d_h_out, Address d_c_out, Address d_x, Address d_h,
+                        Address d_c, Address d_w_ih, Address d_w_hh, Address d_b, int threads) {
+  CellArgs args{};
+  args.batch = B, args.inputs = D, args.hidden = K;
+  args.double_precision = double_precision, args.bf16 = bf16, args.threads = threads;
+  args.x = pointer(x), args.h = pointer(h), args.c = pointer(c);
+  args.w_ih = pointer(w_ih), args.w_hh = pointer(w_hh);
+  args.saved_gates = pointer(gates), args.saved_c = pointer(c_out);
+  args.d_h_out = pointer(d_h_out), args.d_c_out = pointer(d_c_out);
+  args.d_x = pointer(d_x), args.d_h = pointer(d_h), args.d_c = pointer(d_c);
+  args.d_w_ih = pointer(d_w_ih), args.d_w_hh = pointer(d_w_hh), args.d_b = pointer(d_b);
+  kernels_in_use().lstm_cell_backward(args);
+}
+
+// ------------------------------------------------------------------------------------------ scan
+
+std::tuple<int64_t, int64_t, int64_t> scan_saved_bytes(const ScanShape& shape) {
+  const SavedBytes bytes = kernels_in_use().scan_saved_bytes(shape);
+  return {bytes.per_image, bytes.per_prior_sample, bytes.constant};
+}
+
+void draw_scan(const ScanShape& shape, int threads, Address x, Address eps, Address prior_eps,
+               const WeightAddresses& weights, Address saved, Address canvas, Address mu,
+               Address log_sigma, Address prior_canvas, Address canvases, Address read_params,
+               Address write_params, Address prior_canvases, Address prior_write_params) {
+  ScanArgs args{};
+  args.shape = shape;
+  args.shape.threads = threads;
+  args.x = pointer(x), args.eps = pointer(eps), args.prior_eps = pointer(prior_eps);
+  args.weights = weights_of(weights);
+  args.saved = pointer(saved);
+  args.canvas = pointer(canvas), args.mu = pointer(mu), args.log_sigma = pointer(log_sigma);
+  args.prior_canvas = pointer(prior_canvas);
+  args.canvases = pointer(canvases);
+  args.read_params = pointer(read_params), args.write_params = pointer(write_params);
+  args.prior_canvases = pointer(prior_canvases);
+  args.prior_write_params = pointer(prior_write_params);
+  kernels_in_use().draw_scan(args);
+}
+
+void draw_scan_backward(const ScanShape& shape, int threads, Address x, Address eps,
+                        Address prior_eps, const WeightAddresses& weights, Address saved,
+                        Address log_sigma, Address d_canvas, Address d_mu, Address d_log_sigma,
+                        Address d_prior_canvas, Address d_x, Address d_eps, Address d_prior_eps,
+                        const WeightAddresses& d_weights) {
+  ScanArgs args{};
+  args.shape = shape;
+  args.shape.threads = threads;
+  args.x = pointer(x), args.eps = pointer(eps), args.prior_eps = pointer(prior_eps);
+  args.weights = weights_of(weights);
+  args.saved = pointer(saved);
+  args.log_sigma = pointer(log_sigma);
+  args.d_canvas = pointer(d_canvas), args.d_mu = pointer(d_mu);
+  args.d_log_sigma = pointer(d_log_sigma), args.d_prior_canvas = pointer(d_prior_canvas);
+  args.d_x = pointer(d_x), args.d_eps = pointer(d_eps), args.d_prior_eps = pointer(d_prior_eps);
+  args.d_weights = weights_of(d_weights);
+  kernels_in_use().draw_scan_backward(args);
+}
+
+// --------------------------------------------------------------------------------- Python's types
+
+constexpr const char* kNormalisations[] = {"softmax", "add", "max", "each", "total", "none"};
+
+std::string normalisation_name(const WindowMap& map) {
+  return kNormalisations[static_cast<int>(map.normalisation)];
+}
+
+void set_normalisation(WindowMap& map, const std::string& name) {
+  int number = 0;
+  for (const char* known : kNormalisations) {
+    if (name == known) {
+      map.normalisation = static_cast<Normalisation>(number);
+      return;
+    }
+    number++;
+  }
+  throw std::invalid_argument("there is no normalisation '" + name + "'");
+}
+
+// T(field=value, ...): the fields that are not named keep their defaults.
+template <class T>
+T from_fields(const py::kwargs& fields) {
+  py::object made = py::cast(T{});
+  for (const auto& [name, value] : fields) py::setattr(made, name, value);
+  return made.cast<T>();
+}
+
+// A block of the pool that Python sees as writable bytes, and gives back when it collects it.
+class Buffer {
+ public:
+  explicit Buffer(int64_t bytes) : block_(bytes), bytes_(bytes == 0 ? 64 : bytes) {}
+  py::buffer_info view() { return {static_cast<uint8_t*>(block_.data()), bytes_}; }
+
+ private:
+  Workspace block_;
+  int64_t bytes_;
+};
+
+void bind_types(py::module_& m) {
+  py::class_<WindowMap>(m, "WindowMap")
+      .def(py::init(&from_fields<WindowMap>))
+      .def_readwrite("x", &WindowMap::x)
+      .def_readwrite("y", &WindowMap::y)
+      .def_readwrite("sigma", &WindowMap::sigma)
+      .def_readwrite("delta", &WindowMap::delta)
+      .def_readwrite("gamma", &WindowMap::gamma)
+      .def_readwrite("extent_x", &WindowMap::extent_x)
+      .def_readwrite("extent_y", &WindowMap::extent_y)
+      .def_readwrite("origin", &WindowMap::origin)
+      .def_readwrite("to_middle", &WindowMap::to_middle)
+      .def_readwrite("delta_scale", &WindowMap::delta_scale)
+      .def_readwrite("sigma_scale", &WindowMap::sigma_scale)
+      .def_readwrite("sigma_bias", &WindowMap::sigma_bias)
+      .def_readwrite("log_sigma2_low", &WindowMap::log_sigma2_low)
+      .def_readwrite("log_sigma2_high", &WindowMap::log_sigma2_high)
+      .def_readwrite("max_centre", &WindowMap::max_centre)
+      .def_readwrite("max_log_delta", &WindowMap::max_log_delta)
+      .def_readwrite("max_log_gamma", &WindowMap::max_log_gamma)
+      .def_readwrite("eps", &WindowMap::eps)
+      .def_readwrite("intensity_sign", &WindowMap::intensity_sign)
+      .def_readwrite("gamma_power", &WindowMap::gamma_power)
+      .def_property("normalisation", &normalisation_name, &set_normalisation)
+      .def_readwrite("centre_tanh", &WindowMap::centre_tanh)
+      .def_readwrite("gamma_sigmoid", &WindowMap::gamma_sigmoid)
+      .def_readwrite("swap_centres", &WindowMap::swap_centres)
+      .def_readwrite("transposed", &WindowMap::transposed);
+  py::class_<ScanShape>(m, "ScanShape")
+      .def(py::init(&from_fields<ScanShape>))
+      .def_readwrite("steps", &ScanShape::steps)
+      .def_readwrite("batch", &ScanShape::batch)
+      .def_readwrite("prior_batch", &ScanShape::prior_batch)
+      .def_readwrite("channels", &ScanShape::channels)
+      .def_readwrite("height", &ScanShape::height)
+      .def_readwrite("width", &ScanShape::width)
+      .def_readwrite("read_size", &ScanShape::read_size)
+      .def_readwrite("write_size", &ScanShape::write_size)
+      .def_readwrite("hidden", &ScanShape::hidden)
+      .def_readwrite("latent", &ScanShape::latent)
+      .def_readwrite("attention", &ScanShape::attention)
+      .def_readwrite("bf16", &ScanShape::bf16)
+      .def_readwrite("recompute", &ScanShape::recompute)
+      .def_readwrite("double_precision", &ScanShape::double_precision)
+      .def_readwrite("read", &ScanShape::read)
+      .def_readwrite("write", &ScanShape::write);
+  py::class_<Buffer>(m, "Workspace", py::buffer_protocol())
+      .def(py::init<int64_t>(), py::arg("nbytes"))
+      .def_buffer(&Buffer::view);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_native_cpu, m) {
+  m.doc() = "Compiled CPU core of drawgan_fast; private, see drawgan_fast.functional.";
+  bind_types(m);
+
+  m.def("compiled_isas", &compiled_isas);
+  m.def("supported_isas", &supported_isas);
+  m.def("use_isa", &use_kernels, py::arg("name"));
+  m.def("isa", [] { return kernels_in_use().name; });
+  m.def("has_openmp", [] {
+#ifdef _OPENMP
+    return true;
+#else
+    return false;
+#endif
+  });
+
+  m.def("pool_info", [] {
+    const PoolInfo info = pool_info();
+    py::dict facts;
+    facts["in_use"] = info.in_use;
+    facts["kept"] = info.kept;
+    return facts;
+  });
+  m.def("pool_release", &pool_release);
+  m.def("pool_poison", &pool_poison, py::arg("on"));
+
+  m.def("attention_read", &attention_read, NoGil());
+  m.def("attention_read_backward", &attention_read_backward, NoGil());
+  m.def("attention_write", &attention_write, NoGil());
+  m.def("attention_write_backward", &attention_write_backward, NoGil());
+  m.def("lstm_cell", &lstm_cell, NoGil());
+  m.def("lstm_cell_backward", &lstm_cell_backward, NoGil());
+  m.def("scan_saved_bytes", &scan_saved_bytes);
+  m.def("draw_scan", &draw_scan, NoGil());
+  m.def("draw_scan_backward", &draw_scan_backward, NoGil());
+}
+
+}  // namespace drawgan
