@@ -9,10 +9,13 @@ from drawgan_fast._version import __version__
 from drawgan_fast.attention_spec import PRESETS, AttentionSpec
 from drawgan_fast.backends import (
     BackendError,
+    WorkspaceInfo,
     backends,
     current_backend,
     record_backends,
+    release_workspaces,
     use_backend,
+    workspace_info,
 )
 from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawTrace, DrawWeights
 
@@ -25,10 +28,13 @@ __all__ = [
     "DrawSample",
     "DrawTrace",
     "DrawWeights",
+    "WorkspaceInfo",
     "__version__",
     "backends",
     "current_backend",
     "functional",
     "record_backends",
+    "release_workspaces",
     "use_backend",
+    "workspace_info",
 ]

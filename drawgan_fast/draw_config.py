@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
+
+Memory = Literal["keep", "recompute"]
+"""What a scan keeps for its backward: every step, or every few and the rest is run again."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class DrawWeights(NamedTuple):
 
 
 class DrawTrace(NamedTuple):
-    """Every step of a drawing, for looking at.
+    """Every step of a drawing, for looking at: no gradient goes through it.
 
     A window is (x, y, δ, σ², γ) in pixels: (x, y) is the middle of the N×N grid, pixel (0, 0) has
     its centre at (0, 0), x runs along the width, δ is the stride between grid points. The windows

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from drawgan_fast import ops
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights, Memory
 
 __all__ = [
     "attention_read",
@@ -197,6 +197,7 @@ def draw_scan(
     *,
     prior_eps: Tensor | None = None,
     trace: bool = False,
+    memory: Memory = "keep",
 ) -> DrawOutput:
     r"""The whole DRAW recurrence: read, encode, sample, decode, write, T times.
 
@@ -216,7 +217,10 @@ def draw_scan(
         cfg: sizes and convention.
         prior_eps: [T, B', Z]; decodes prior samples z_t = prior_eps_t in the same pass
             (DRAW-GAN needs both; they share the decoder's weights).
-        trace: return every canvas and window as well.
+        trace: return every canvas and window as well, for looking at: no gradient goes through.
+        memory: what is kept for backward: ``keep``: every step; ``recompute``: the state of every
+            few steps only, and the steps between them run again in backward. Same numbers, less
+            memory, more time.
 
     Returns:
         DrawOutput(canvas, mu, log_sigma, prior_canvas, trace); canvases are logits of pixel
@@ -231,7 +235,7 @@ def draw_scan(
     >>> out.canvas.shape, out.mu.shape
     (torch.Size([2, 1, 8, 8]), torch.Size([6, 2, 3]))
     """
-    return ops.draw_scan(x, eps, weights, cfg, prior_eps, trace)
+    return ops.draw_scan(x, eps, weights, cfg, prior_eps, trace, memory)
 
 
 def draw_generate(
@@ -247,7 +251,7 @@ def draw_generate(
         eps: [T, B, Z] standard normal noise.
         weights: parameters; the encoder's are not used.
         cfg: sizes and convention.
-        trace: return every canvas and write window as well.
+        trace: return every canvas and write window as well, without gradient.
 
     Returns:
         DrawSample(canvas, trace); the canvas [B, C, H, W] holds logits.

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
 import torch
 
+from drawgan_fast import backends, use_backend
+from drawgan_fast._native import NativeUnavailable, load_cpu
+
 # The tensors here are tiny: a second thread costs more than it brings.
 torch.set_num_threads(1)
 
-hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=True,
+    # The `backend` fixture is the same for every example.
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
 hypothesis.settings.load_profile("default")
 
 
@@ -27,10 +37,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _poisoned_memory() -> Iterator[None]:
-    """Fill ``torch.empty`` with NaN, so that memory read before it is written shows."""
+    """Fill ``torch.empty`` and the core's workspaces with NaN: reading before writing shows."""
     torch.use_deterministic_algorithms(True)
+    core = _core()
+    if core is not None:
+        core.pool_poison(True)
     yield
     torch.use_deterministic_algorithms(False)
+    if core is not None:
+        core.pool_poison(False)
+
+
+def _core() -> ModuleType | None:
+    try:
+        return load_cpu()
+    except NativeUnavailable:
+        return None
+
+
+def _forced(name: str) -> Iterator[str]:
+    reason = backends()[name]
+    if reason is not None:
+        pytest.skip(f"{name}: {reason}")
+    with use_backend(name):
+        yield name
+
+
+@pytest.fixture(params=sorted(backends()))
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every backend in turn, forced; one that cannot run here skips with its reason."""
+    yield from _forced(request.param)
+
+
+@pytest.fixture(params=sorted(set(backends()) - {"reference"}))
+def fast_backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """As ``backend``, without the reference that it is compared with."""
+    yield from _forced(request.param)
 
 
 @pytest.fixture(autouse=True)

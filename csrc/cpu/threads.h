@@ -8,8 +8,8 @@
 
 namespace drawgan::DRAWGAN_ISA {
 
-// f(part, parts) for every part, at most `threads` of them. A forked child (a DataLoader worker, say)
-// runs alone; results do not depend on the number of threads.
+// f(part, parts) for every part, at most `threads` of them. A forked child (a DataLoader worker,
+// say) runs alone; results do not depend on the number of threads.
 template <class F>
 static inline void in_parallel(int threads, int64_t most, const F& f) {
 #ifdef _OPENMP

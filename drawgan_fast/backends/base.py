@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights, Memory
 
 State = tuple[Tensor, Tensor]
 
@@ -71,6 +71,7 @@ class Backend(Protocol):
         cfg: DrawConfig,
         prior_eps: Tensor | None,
         trace: bool,
+        memory: Memory,
     ) -> DrawOutput:
         """The whole recurrence."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,13 @@ def computing_dtype(dtype: torch.dtype) -> torch.dtype:
 def computing(tensor: Tensor) -> Tensor:
     """The tensor in its computing dtype."""
     return tensor.to(computing_dtype(tensor.dtype))
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which autocast is off, on devices that have it."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def result_dtype(*tensors: Tensor | None) -> torch.dtype:

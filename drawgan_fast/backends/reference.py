@@ -11,8 +11,8 @@ from torch import Tensor
 from drawgan_fast import reference
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.backends.base import State
-from drawgan_fast.backends.precision import computing_dtype, result_dtype
-from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights
+from drawgan_fast.backends.precision import computing_dtype, result_dtype, without_autocast
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights, Memory
 
 
 class ReferenceBackend:
@@ -44,7 +44,7 @@ class ReferenceBackend:
         """See ``functional.attention_read``."""
         result = result_dtype(*images, params, canvas)
         dtype = computing_dtype(result)
-        with torch.autocast(params.device.type, enabled=False):
+        with without_autocast(params.device):
             glimpses = reference.attention_read(
                 tuple(image.to(dtype) for image in images),
                 params.to(dtype),
@@ -65,7 +65,7 @@ class ReferenceBackend:
         """See ``functional.attention_write``."""
         result = result_dtype(patch, params, canvas)
         dtype = computing_dtype(result)
-        with torch.autocast(params.device.type, enabled=False):
+        with without_autocast(params.device):
             written = reference.attention_write(
                 patch.to(dtype),
                 params.to(dtype),
@@ -105,6 +105,7 @@ class ReferenceBackend:
         cfg: DrawConfig,
         prior_eps: Tensor | None,
         trace: bool,
+        memory: Memory,
     ) -> DrawOutput:
         """See ``functional.draw_scan``."""
         result = result_dtype(x, eps, *weights, prior_eps)
@@ -116,6 +117,7 @@ class ReferenceBackend:
             cfg,
             None if prior_eps is None else prior_eps.to(dtype),
             trace,
+            memory,
         )
         prior_canvas = None if out.prior_canvas is None else out.prior_canvas.to(result)
         return DrawOutput(

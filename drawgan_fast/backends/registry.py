@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from drawgan_fast.backends.base import Backend, BackendError
+from drawgan_fast.backends.native import NativeBackend
 from drawgan_fast.backends.reference import ReferenceBackend
 
 ENVIRONMENT_VARIABLE = "DRAWGAN_BACKEND"
@@ -31,6 +32,7 @@ def register(backend: Backend) -> None:
     _backends[backend.name] = backend
 
 
+register(NativeBackend())
 register(ReferenceBackend())
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec, describe
 from drawgan_fast.attention_spec import spec as resolve_spec
-from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawTrace
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawTrace, Memory
 from drawgan_fast.losses import bernoulli_nll, kl_standard_normal, log_prior_ratio
 from drawgan_fast.models.base import (
     GenerativeModel,
@@ -43,6 +43,8 @@ class DRAW(GenerativeModel):
         spec: attention convention: a preset's name, an :class:`AttentionSpec` or its fields.
         attention: False reads and writes the whole image at every step (DRAW section 3.1).
         shared_attention: read and write take their windows from one Linear.
+        memory: what a training step keeps for backward: ``keep``: every step; ``recompute``: every
+            few, and the rest is run again. Same numbers, less memory, more time.
 
     Raises:
         TypeError, ValueError: a size is no whole number ≥ 1, the spec is unknown, or
@@ -70,6 +72,7 @@ class DRAW(GenerativeModel):
         spec: str | AttentionSpec | Mapping[str, Any] = "paper",
         attention: bool = True,
         shared_attention: bool = False,
+        memory: Memory = "keep",
     ) -> None:
         convention = resolve_spec(spec)
         super().__init__(
@@ -83,6 +86,7 @@ class DRAW(GenerativeModel):
             spec=describe(convention),
             attention=attention,
             shared_attention=shared_attention,
+            memory=memory,
         )
         self.steps = steps
         self.cfg = DrawConfig(
@@ -95,7 +99,7 @@ class DRAW(GenerativeModel):
             spec=convention,
             attention=attention,
         )
-        self.core = DrawCore(self.cfg, shared_attention=shared_attention)
+        self.core = DrawCore(self.cfg, shared_attention=shared_attention, memory=memory)
 
     def noise(self, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
         """Posterior (or prior) noise [T, B, Z], standard normal."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.draw_config import DrawTrace
+from drawgan_fast.draw_config import DrawOutput, DrawTrace, Memory
 from drawgan_fast.losses import (
     GanLoss,
     bernoulli_nll,
@@ -28,6 +28,7 @@ from drawgan_fast.models.discriminator import (
     MLPDiscriminator,
 )
 from drawgan_fast.models.draw import DRAW
+from drawgan_fast.models.game import accumulate, play
 
 DiscriminatorName = Literal["mlp", "conv"]
 GanGradient = Literal["all", "decoder"]
@@ -64,6 +65,24 @@ class GanTerms:
         return {name: value.detach() for name, value in named.items() if value is not None}
 
 
+class Drawn(NamedTuple):
+    """What DRAW made in one step."""
+
+    out: DrawOutput
+    image: Tensor  # [B, C, H, W] reconstructions of x
+    prior_image: Tensor  # [B, C, H, W] prior samples
+    z: Tensor  # [T, B, Z] of the posterior
+    prior_z: Tensor  # [T, B, Z] of the prior
+
+    def copies(self) -> Drawn:
+        """The same with images and z as leaves, at which a backward pass ends."""
+        leaves = {
+            name: getattr(self, name).detach().requires_grad_(getattr(self, name).requires_grad)
+            for name in ("image", "prior_image", "z")
+        }
+        return self._replace(**leaves)
+
+
 class DRAWGAN(GenerativeModel):
     r"""DRAW trained by a prior term, a reconstruction term and a discriminator D.
 
@@ -93,6 +112,7 @@ class DRAWGAN(GenerativeModel):
             or ``adversarial``: a discriminator on z_1…T (the paper's future work).
         prior_weight: weight of that term; None is 1, or C·H·W for ``mmd``, as the authors of
             MMD-VAE weigh a pixel mean against one MMD.
+        memory: as for :class:`DRAW`.
 
     Raises:
         TypeError, ValueError: as for :class:`DRAW`, or an option is not one of its choices.
@@ -125,6 +145,7 @@ class DRAWGAN(GenerativeModel):
         reconstruction_weight: float = 1.0,
         prior: Prior = "kl",
         prior_weight: float | None = None,
+        memory: Memory = "keep",
     ) -> None:
         draw = DRAW(
             image_size,
@@ -137,6 +158,7 @@ class DRAWGAN(GenerativeModel):
             spec,
             attention,
             shared_attention,
+            memory,
         )
         options: dict[str, Any] = {
             "discriminator": discriminator,
@@ -197,24 +219,81 @@ class DRAWGAN(GenerativeModel):
     def accumulate_gradients(self, x: Tensor, eps: Tensor | None = None) -> dict[str, Tensor]:
         """One step's gradients for every player, from one forward pass of DRAW and of D.
 
+        Discriminators play on copies of what DRAW made, where their backward passes end. Then
+        DRAW's graph is walked through once, from the gradients of the copies and from DRAW's own
+        terms together (twice where the encoder must not see the GAN gradient).
+
         x [B, C, H, W], eps [2, T, B, Z]. Returns detached scalars: "loss" (the generator's),
         "reconstruction", "kl", "prior", "gan", "discriminator", "latent_discriminator".
         """
-        terms = self.terms(x, eps)
-        total = self._generator_total(terms)
-        _accumulate(terms.discriminator, self.discriminator.parameters())
-        if self.latent_discriminator is not None:
-            assert terms.latent_discriminator is not None
-            _accumulate(terms.latent_discriminator, self.latent_discriminator.parameters())
-        if self.gan_gradient == "decoder":
-            _accumulate(terms.gan, self.draw.core.decoder_parameters())
-            _accumulate(total - terms.gan, self.draw.parameters(), last=True)
+        drawn = self._draw(x, eps)
+        shown = drawn.copies()
+        terms = self._terms(x, drawn, shown)
+        images = [drawn.image, drawn.prior_image]
+        for_decoder, for_all = self._image_gradients(terms, shown)
+        if for_decoder is not None:
+            accumulate(images, for_decoder, self.draw.core.decoder_parameters(), last=False)
+
+        # Each tensor of DRAW's graph that the last pass starts from, and its gradient if known.
+        roots: list[Tensor] = [] if for_all is None else images
+        gradients = for_all or []
+        if self.latent_discriminator is None:
+            roots, gradients = [*roots, self.prior_weight * terms.prior], [*gradients, None]
         else:
-            _accumulate(total, self.draw.parameters(), last=True)
-        return {"loss": total.detach(), **terms.scalars()}
+            roots, gradients = [*roots, drawn.z], [*gradients, self._latent_gradient(terms, shown)]
+        if self.reconstruction != "feature":
+            roots = [*roots, self.reconstruction_weight * terms.reconstruction]
+            gradients = [*gradients, None]
+        accumulate(roots, gradients, self.draw.parameters(), last=True)
+        return {"loss": self._generator_total(terms).detach(), **terms.scalars()}
+
+    def _image_gradients(
+        self, terms: GanTerms, shown: Drawn
+    ) -> tuple[list[Tensor | None] | None, list[Tensor | None] | None]:
+        """Play the game of D: its gradients, and those of both images.
+
+        Returns:
+            The images' gradients for the decoder alone, and those for all of DRAW; None where
+            there are none.
+        """
+        seen = [shown.image, shown.prior_image]
+        minimax = self.gan_loss == "minimax"
+        feature = None
+        if self.reconstruction == "feature":
+            feature = self.reconstruction_weight * terms.reconstruction
+        if self.gan_gradient == "decoder":
+            objectives = [terms.gan] if feature is None else [terms.gan, feature]
+            alone, *rest = play(
+                self.discriminator, terms.discriminator, objectives, seen, opposed=minimax
+            )
+            return alone, rest[0] if rest else None
+        # With a feature loss the images' gradient holds what D's must not: two passes, of which
+        # one computes D's gradients only and the other the images' only.
+        total = terms.gan if feature is None else terms.gan + feature
+        opposed = minimax and feature is None
+        (gradients,) = play(self.discriminator, terms.discriminator, [total], seen, opposed=opposed)
+        return None, gradients
+
+    def _latent_gradient(self, terms: GanTerms, shown: Drawn) -> Tensor | None:
+        """Play the game of the latent discriminator: its gradients, and that of z."""
+        assert self.latent_discriminator is not None
+        assert terms.latent_discriminator is not None
+        ((of_z,),) = play(
+            self.latent_discriminator,
+            terms.latent_discriminator,
+            [terms.prior],
+            [shown.z],
+            opposed=self.gan_loss == "minimax",
+        )
+        return None if of_z is None else self.prior_weight * of_z
 
     def terms(self, x: Tensor, eps: Tensor | None = None) -> GanTerms:
         """Every term of the step, undetached; x [B, C, H, W], eps [2, T, B, Z]."""
+        drawn = self._draw(x, eps)
+        return self._terms(x, drawn, drawn)
+
+    def _draw(self, x: Tensor, eps: Tensor | None) -> Drawn:
+        """Reconstructions and prior samples, in one pass."""
         self.check_images(x, minimum=1)
         if eps is None:
             eps = self.noise(x.shape[0])
@@ -222,20 +301,28 @@ class DRAWGAN(GenerativeModel):
         posterior_eps, prior_z = eps.unbind(0)
         out = self.draw(x, posterior_eps, prior_z)
         assert out.prior_canvas is not None
-        z = out.mu + out.log_sigma.exp() * posterior_eps  # [T, B, Z]
-        drawn = torch.sigmoid(out.canvas)
+        return Drawn(
+            out=out,
+            image=torch.sigmoid(out.canvas),
+            prior_image=torch.sigmoid(out.prior_canvas),
+            z=out.mu + out.log_sigma.exp() * posterior_eps,
+            prior_z=prior_z,
+        )
 
-        seen = self.discriminator(torch.cat([x, drawn, torch.sigmoid(out.prior_canvas)]))
+    def _terms(self, x: Tensor, drawn: Drawn, shown: Drawn) -> GanTerms:
+        """Every term; discriminators look at ``shown``, the other terms at ``drawn``."""
+        seen = self.discriminator(torch.cat([x, shown.image, shown.prior_image]))
         real, drawn_logits, prior_logits = seen.logits.chunk(3)
         real_features, drawn_features, _ = seen.features.chunk(3)
+        out = drawn.out
         kl = kl_standard_normal(out.mu, out.log_sigma, batch_dim=1).mean()
         if self.reconstruction == "feature":
             reconstruction = gaussian_nll_unit_variance(drawn_features, real_features).mean()
         elif self.reconstruction == "pixel":
             reconstruction = bernoulli_nll(out.canvas, x).mean()
         else:
-            reconstruction = self.draw.cfg.image_numbers * ssim_loss(drawn, x).mean()
-        prior, latent_discriminator = self._prior_terms(z, prior_z, kl)
+            reconstruction = self.draw.cfg.image_numbers * ssim_loss(drawn.image, x).mean()
+        prior, latent_discriminator = self._prior_terms(drawn, shown, kl)
         return GanTerms(
             reconstruction=reconstruction,
             prior=prior,
@@ -273,20 +360,15 @@ class DRAWGAN(GenerativeModel):
             + terms.gan
         )
 
-    def _prior_terms(
-        self,
-        z: Tensor,  # [T, B, Z] of the posterior
-        prior_z: Tensor,  # [T, B, Z] of the prior
-        kl: Tensor,  # []
-    ) -> tuple[Tensor, Tensor | None]:
+    def _prior_terms(self, drawn: Drawn, shown: Drawn, kl: Tensor) -> tuple[Tensor, Tensor | None]:
         """What pulls the posterior towards the prior, and the latent discriminator's loss."""
         if self.prior == "kl":
             return kl, None
         if self.prior == "mmd":
-            per_step = [mmd(q, p) for q, p in zip(z, prior_z)]
+            per_step = [mmd(q, p) for q, p in zip(drawn.z, drawn.prior_z)]
             return torch.stack(per_step).sum(), None
         assert self.latent_discriminator is not None
-        both = torch.cat([prior_z, z], dim=1).transpose(0, 1).flatten(1)  # [2B, T·Z]
+        both = torch.cat([shown.prior_z, shown.z], dim=1).transpose(0, 1).flatten(1)  # [2B, T·Z]
         real, posterior = self.latent_discriminator(both).logits.chunk(2)
         return (
             generator_loss(posterior, form=self.gan_loss),
@@ -297,10 +379,3 @@ class DRAWGAN(GenerativeModel):
 def _posterior(eps: Tensor | None) -> Tensor | None:
     """The posterior's half of a step's noise; [T, B, Z] passes through."""
     return eps[0] if eps is not None and eps.dim() == 4 else eps
-
-
-def _accumulate(loss: Tensor, parameters: Iterable[nn.Parameter], *, last: bool = False) -> None:
-    """Add ∂loss/∂parameters to the ``.grad`` of these parameters and of no other tensor."""
-    wanted = [p for p in parameters if p.requires_grad]
-    if wanted and loss.requires_grad:
-        torch.autograd.backward(loss, inputs=wanted, retain_graph=not last)

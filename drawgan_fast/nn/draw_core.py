@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from torch import Tensor, nn
 
 from drawgan_fast import functional as F
-from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights, Memory
 from drawgan_fast.nn.lstm_cell import LSTMCell
 
 
@@ -16,9 +18,11 @@ class DrawCore(nn.Module):
         cfg: sizes and convention.
         shared_attention: read and write take their windows from one Linear, as the authors'
             published code does; needs attention.
+        memory: what a training step keeps for backward, see
+            :func:`drawgan_fast.functional.draw_scan`.
 
     Raises:
-        ValueError: ``shared_attention`` without attention.
+        ValueError: ``shared_attention`` without attention, or ``memory`` is none of its choices.
 
     >>> import torch
     >>> core = DrawCore(DrawConfig((8, 8), hidden_size=4, latent_size=3))
@@ -26,12 +30,17 @@ class DrawCore(nn.Module):
     torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(self, cfg: DrawConfig, *, shared_attention: bool = False) -> None:
+    def __init__(
+        self, cfg: DrawConfig, *, shared_attention: bool = False, memory: Memory = "keep"
+    ) -> None:
         super().__init__()
+        if memory not in get_args(Memory):
+            raise ValueError(f"memory must be one of {get_args(Memory)}, got {memory!r}")
         if shared_attention and not cfg.attention:
             raise ValueError("shared_attention must be False for a network without attention")
         self.cfg = cfg
         self.shared_attention = shared_attention
+        self.memory: Memory = memory
         K = cfg.hidden_size
         self.encoder = LSTMCell(cfg.glimpse_numbers + K, K)
         self.posterior = nn.Linear(K, 2 * cfg.latent_size)
@@ -81,12 +90,20 @@ class DrawCore(nn.Module):
         trace: bool = False,
     ) -> DrawOutput:
         """See :func:`drawgan_fast.functional.draw_scan`."""
-        return F.draw_scan(x, eps, self.weights(), self.cfg, prior_eps=prior_eps, trace=trace)
+        return F.draw_scan(
+            x,
+            eps,
+            self.weights(),
+            self.cfg,
+            prior_eps=prior_eps,
+            trace=trace,
+            memory=self.memory,
+        )
 
     def generate(self, eps: Tensor, trace: bool = False) -> DrawSample:
         """See :func:`drawgan_fast.functional.draw_generate`; eps [T, B, Z]."""
         return F.draw_generate(eps, self.weights(), self.cfg, trace=trace)
 
     def extra_repr(self) -> str:
-        """The sizes."""
-        return f"{self.cfg}, shared_attention={self.shared_attention}"
+        """The sizes and the options."""
+        return f"{self.cfg}, shared_attention={self.shared_attention}, memory={self.memory!r}"

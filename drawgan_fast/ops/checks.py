@@ -22,7 +22,8 @@ class Shapes:
 
     def __init__(self, **bound: int) -> None:
         self.bound = bound
-        self._first: tuple[str, torch.device] | None = None
+        self._first = ""
+        self._device: torch.device | None = None
 
     def check(self, name: str, value: Any, shape: tuple[str | int, ...]) -> None:
         """Raise TypeError or ValueError unless ``value`` is a float tensor of that shape."""
@@ -30,20 +31,20 @@ class Shapes:
             raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
         if not value.is_floating_point():
             raise TypeError(f"{name} must have a floating-point dtype, got {value.dtype}")
-        if self._first is None:
-            self._first = (name, value.device)
-        elif value.device != self._first[1]:
+        device = value.device
+        if self._device is None:
+            self._first, self._device = name, device
+        elif device != self._device:
             raise ValueError(
-                f"{name} must be on the device of {self._first[0]}, {self._first[1]}, "
-                f"got {value.device}"
+                f"{name} must be on the device of {self._first}, {self._device}, got {device}"
             )
-        if value.dim() != len(shape):
+        sizes, bound = value.shape, self.bound
+        if len(sizes) != len(shape):
             self._wrong_shape(name, value, shape)
-        for size, expected in zip(value.shape, shape):
-            wanted = (
-                self.bound.setdefault(expected, size) if isinstance(expected, str) else expected
-            )
-            if size != wanted:
+        for size, expected in zip(sizes, shape):
+            if isinstance(expected, str):
+                expected = bound.setdefault(expected, size)
+            if size != expected:
                 self._wrong_shape(name, value, shape)
 
     def _wrong_shape(self, name: str, value: Tensor, shape: tuple[str | int, ...]) -> None:

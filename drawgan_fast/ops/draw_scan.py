@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from torch import Tensor
 
 from drawgan_fast.backends import select
-from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights
+from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights, Memory
 from drawgan_fast.ops.checks import Shapes
+
+_MEMORY = get_args(Memory)
 
 
 def draw_scan(
@@ -16,8 +20,11 @@ def draw_scan(
     cfg: DrawConfig,
     prior_eps: Tensor | None,  # [T, B', Z]
     trace: bool,
+    memory: Memory,
 ) -> DrawOutput:
     """See ``functional.draw_scan``."""
+    if memory not in _MEMORY:
+        raise ValueError(f"memory must be one of {', '.join(_MEMORY)}, got {memory!r}")
     shapes = _shapes(cfg)
     shapes.check("x", x, ("B", "C", "H", "W"))
     shapes.check("eps", eps, ("T", "B", "Z"))
@@ -32,8 +39,9 @@ def draw_scan(
         "cfg": cfg,
         "prior_eps": prior_eps,
         "trace": trace,
+        "memory": memory,
     }
-    return select("draw_scan", args).draw_scan(x, eps, weights, cfg, prior_eps, trace)
+    return select("draw_scan", args).draw_scan(x, eps, weights, cfg, prior_eps, trace, memory)
 
 
 def draw_generate(

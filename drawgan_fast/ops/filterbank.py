@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from drawgan_fast import reference
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
-from drawgan_fast.backends.precision import computing_dtype
+from drawgan_fast.backends.precision import computing_dtype, without_autocast
 from drawgan_fast.ops.checks import Shapes, check_count, check_size
 
 
@@ -24,7 +23,7 @@ def filterbank(
     size = check_size("size", size)
     check_count("N", N)
     spec = resolve_spec(spec)
-    with torch.autocast(params.device.type, enabled=False):
+    with without_autocast(params.device):
         banks = reference.filterbank(
             params.to(computing_dtype(params.dtype)), size, N, spec, writing=writing
         )

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawTrace, DrawWeights
+from drawgan_fast.draw_config import (
+    DrawConfig,
+    DrawOutput,
+    DrawSample,
+    DrawTrace,
+    DrawWeights,
+    Memory,
+)
 from drawgan_fast.reference.attention_read import attention_read
 from drawgan_fast.reference.attention_write import attention_write
 from drawgan_fast.reference.filterbank import window
@@ -22,6 +34,7 @@ def draw_scan(
     cfg: DrawConfig,
     prior_eps: Tensor | None = None,  # [T, B', Z]
     trace: bool = False,
+    memory: Memory = "keep",
 ) -> DrawOutput:
     """Encode and decode x in T steps; see ``functional.draw_scan``."""
     B, K = x.shape[0], cfg.hidden_size
@@ -29,29 +42,20 @@ def draw_scan(
     canvas = torch.zeros_like(x)
     mus, log_sigmas, canvases = [], [], []
     read_params, write_params = [], []
+    step = _remembering(_step, memory)
 
     for eps_t in eps:
-        h_dec = dec[0]
-        if cfg.attention:
-            params = F.linear(h_dec, w.read_w, w.read_b)  # type: ignore[arg-type]
-            glimpses = attention_read((x,), params, cfg.read_size, cfg.spec, canvas)
-            read_params.append(params)
-        else:
-            glimpses = (x, x - torch.sigmoid(canvas))
-        enc_input = torch.cat([g.flatten(1) for g in glimpses] + [h_dec], dim=1)
-        enc = lstm_cell(enc_input, enc, w.enc_w_ih, w.enc_w_hh, w.enc_b_ih, w.enc_b_hh)
-        mu, log_sigma = F.linear(enc[0], w.posterior_w, w.posterior_b).chunk(2, dim=1)
-        z = mu + log_sigma.exp() * eps_t
-        dec, canvas, params = _decode(z, dec, canvas, w, cfg)
+        enc, dec, canvas, mu, log_sigma, read, write = step(x, eps_t, enc, dec, canvas, w, cfg)
         mus.append(mu)
         log_sigmas.append(log_sigma)
         if trace:
             canvases.append(canvas)
-            write_params.append(params)
+            read_params.append(read)
+            write_params.append(write)
 
     prior_canvas = None
     if prior_eps is not None:
-        prior_canvas = draw_generate(prior_eps, w, cfg).canvas
+        prior_canvas = draw_generate(prior_eps, w, cfg, memory=memory).canvas
     empty = eps.new_zeros(eps.shape)
     return DrawOutput(
         canvas,
@@ -67,18 +71,48 @@ def draw_generate(
     w: DrawWeights,
     cfg: DrawConfig,
     trace: bool = False,
+    memory: Memory = "keep",
 ) -> DrawSample:
     """Decode z_t = eps_t ~ N(0, I) alone (DRAW eq. 9); see ``functional.draw_generate``."""
     B = eps.shape[1]
     dec = _zero_state(eps, B, cfg.hidden_size)
     canvas = eps.new_zeros(B, cfg.channels, *cfg.image_size)
     canvases, write_params = [], []
+    decode = _remembering(_decode, memory)
     for z in eps:
-        dec, canvas, params = _decode(z, dec, canvas, w, cfg)
+        dec, canvas, params = decode(z, dec, canvas, w, cfg)
         if trace:
             canvases.append(canvas)
             write_params.append(params)
     return DrawSample(canvas, _trace(canvases, write_params, [], canvas, cfg) if trace else None)
+
+
+def _step(
+    x: Tensor,  # [B, C, H, W]
+    eps_t: Tensor,  # [B, Z]
+    enc: State,  # (h, c) [B, K] each
+    dec: State,
+    canvas: Tensor,  # [B, C, H, W]
+    w: DrawWeights,
+    cfg: DrawConfig,
+) -> tuple[State, State, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One step: read, encode, sample, decode, write.
+
+    Returns both states, the canvas, μ, log σ and the raw windows of the read and of the write.
+    """
+    h_dec = dec[0]
+    read = h_dec
+    if cfg.attention:
+        read = F.linear(h_dec, w.read_w, w.read_b)  # type: ignore[arg-type]
+        glimpses = attention_read((x,), read, cfg.read_size, cfg.spec, canvas)
+    else:
+        glimpses = (x, x - torch.sigmoid(canvas))
+    enc_input = torch.cat([g.flatten(1) for g in glimpses] + [h_dec], dim=1)
+    enc = lstm_cell(enc_input, enc, w.enc_w_ih, w.enc_w_hh, w.enc_b_ih, w.enc_b_hh)
+    mu, log_sigma = F.linear(enc[0], w.posterior_w, w.posterior_b).chunk(2, dim=1)
+    z = mu + log_sigma.exp() * eps_t
+    dec, canvas, write = _decode(z, dec, canvas, w, cfg)
+    return enc, dec, canvas, mu, log_sigma, read, write
 
 
 def _decode(
@@ -100,6 +134,13 @@ def _decode(
     return dec, canvas, params
 
 
+def _remembering(step: Callable[..., Any], memory: Memory) -> Callable[..., Any]:
+    """The step as it is, or one that keeps its arguments alone and runs again in backward."""
+    if memory == "keep":
+        return step
+    return partial(checkpoint, step, use_reentrant=False, preserve_rng_state=False)
+
+
 def _zero_state(like: Tensor, B: int, K: int) -> State:
     return like.new_zeros(B, K), like.new_zeros(B, K)
 
@@ -114,16 +155,16 @@ def _trace(
     def windows(params: list[Tensor], N: int, *, writing: bool) -> Tensor | None:
         if not cfg.attention or not params:
             return None
-        return torch.stack([trace_window(p, cfg, N, writing=writing) for p in params])
+        return trace_window(torch.stack(params).detach(), cfg, N, writing=writing)
 
     return DrawTrace(
-        torch.stack(canvases) if canvases else canvas.new_zeros(0, *canvas.shape),
+        torch.stack(canvases).detach() if canvases else canvas.new_zeros(0, *canvas.shape),
         windows(write_params, cfg.write_size, writing=True),
         windows(read_params, cfg.read_size, writing=False),
     )
 
 
 def trace_window(params: Tensor, cfg: DrawConfig, N: int, *, writing: bool) -> Tensor:
-    """[B, 5] raw numbers as a trace's [B, 5] window (x, y, δ, σ², γ)."""
+    """[..., 5] raw numbers as a trace's [..., 5] windows (x, y, δ, σ², γ)."""
     win = window(params, cfg.image_size, N, cfg.spec, writing=writing)
     return torch.stack([win.x, win.y, win.delta, win.log_sigma2.exp(), win.log_gamma.exp()], dim=-1)

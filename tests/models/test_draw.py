@@ -46,6 +46,7 @@ def test_defaults_are_the_papers_mnist_network() -> None:
         "spec": "paper",
         "attention": True,
         "shared_attention": False,
+        "memory": "keep",
     }
     assert model.noise(2).shape == (64, 2, 100)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from torch import Tensor
@@ -231,3 +233,76 @@ def test_samples_come_from_the_drawing_network() -> None:
 def test_unknown_options_are_named(option: str) -> None:
     with pytest.raises(ValueError, match=rf"{option} must be one of .*got 'nothing'"):
         DRAWGAN(**TINY, **{option: "nothing"})
+
+
+def passes(model: DRAWGAN, x: Tensor, eps: Tensor, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often one step walks back through DRAW's graph, and through D's."""
+    walked: Counter[str] = Counter()
+
+    def count(name: str, tensor: Tensor) -> None:
+        assert tensor.grad_fn is not None
+        tensor.grad_fn.register_prehook(lambda _: walked.update([name]))
+
+    draw, judge = model.draw.forward, model.discriminator.forward
+
+    def drawn(*args, **options):
+        out = draw(*args, **options)
+        count("DRAW", out.canvas)
+        return out
+
+    def judged(images: Tensor):
+        seen = judge(images)
+        count("D", seen.logits)
+        return seen
+
+    monkeypatch.setattr(model.draw, "forward", drawn)
+    monkeypatch.setattr(model.discriminator, "forward", judged)
+    model.accumulate_gradients(x, eps)
+    return walked
+
+
+@pytest.mark.parametrize(
+    ("options", "draw", "discriminator"),
+    [
+        ({}, 1, 2),  # the feature loss must not reach D's gradient: one pass each
+        ({"reconstruction": "pixel"}, 1, 1),  # minimax: one pass serves both players
+        ({"reconstruction": "ssim"}, 1, 1),
+        ({"reconstruction": "pixel", "gan_loss": "non_saturating"}, 1, 2),
+        ({"prior": "adversarial"}, 1, 2),
+        ({"prior": "mmd"}, 1, 2),
+        ({"gan_gradient": "decoder", "reconstruction": "pixel"}, 2, 1),
+        ({"gan_gradient": "decoder", "gan_loss": "non_saturating"}, 2, 2),
+    ],
+    ids=str,
+)
+def test_no_graph_is_walked_through_more_often_than_needed(
+    options: dict, draw: int, discriminator: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert passes(*make(**options), monkeypatch) == {"DRAW": draw, "D": discriminator}
+
+
+@pytest.mark.parametrize("reconstruction", ["feature", "pixel"])
+def test_a_frozen_player_stays_as_it_is(reconstruction: str) -> None:
+    for player in ("draw", "discriminator"):
+        model, x, eps = make(reconstruction=reconstruction)
+        whole, _, _ = make(reconstruction=reconstruction)
+        getattr(model, player).requires_grad_(False)
+        model.accumulate_gradients(x, eps)
+        whole.accumulate_gradients(x, eps)
+        other = "discriminator" if player == "draw" else "draw"
+        assert_same(gradients(getattr(model, other)), gradients(getattr(whole, other)))
+        assert all(p.grad is None for p in getattr(model, player).parameters())
+
+
+def test_memory_is_an_option_that_changes_no_gradient() -> None:
+    kept, x, eps = make()
+    again, _, _ = make(memory="recompute")
+    assert again.config()["memory"] == "recompute"
+    assert again.draw.core.memory == "recompute"
+    kept.accumulate_gradients(x, eps)
+    again.accumulate_gradients(x, eps)
+    assert_same(gradients(again), gradients(kept))
+    before = {key: value for key, value in kept.config().items() if key != "memory"}
+    assert DRAWGAN(**before).config() == kept.config()
+    with pytest.raises(ValueError, match=r"memory must be one of .*got 'some'"):
+        DRAWGAN(**TINY, memory="some")

@@ -29,7 +29,7 @@ def test_every_preset_has_a_row() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("N", [2, 5])
 @pytest.mark.parametrize("seed", range(3))
-def test_read_matches_the_implementation(name: str, N: int, seed: int) -> None:
+def test_read_matches_the_implementation(backend: str, name: str, N: int, seed: int) -> None:
     H, W = _size(name)
     numbers = _numbers(seed)
     image = np.random.default_rng(seed + 100).uniform(size=(H, W))
@@ -43,7 +43,7 @@ def test_read_matches_the_implementation(name: str, N: int, seed: int) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("N", [2, 5])
 @pytest.mark.parametrize("seed", range(3))
-def test_write_matches_the_implementation(name: str, N: int, seed: int) -> None:
+def test_write_matches_the_implementation(backend: str, name: str, N: int, seed: int) -> None:
     H, W = _size(name)
     numbers = _numbers(seed)
     rng = np.random.default_rng(seed + 200)

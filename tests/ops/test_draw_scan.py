@@ -1,4 +1,4 @@
-"""draw_scan and draw_generate on the reference: against a plain loop, gradients, options."""
+"""draw_scan and draw_generate on every backend: against a plain loop, gradients, options."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def loop(x: np.ndarray, eps: np.ndarray, w: DrawWeights, cfg: DrawConfig, row: s
 
 @pytest.mark.parametrize("row", ["paper", "natsu", "kamen", "ericjang"])
 @pytest.mark.parametrize("cfg", [SMALL, BLIND], ids=["attention", "blind"])
-def test_matches_a_plain_loop(cfg: DrawConfig, row: str) -> None:
+def test_matches_a_plain_loop(backend: str, cfg: DrawConfig, row: str) -> None:
     cfg = replace(cfg, spec=row)
     weights = random_weights(cfg)
     x, eps = inputs(cfg)
     with record_backends() as ran:
         out = F.draw_scan(x, eps, weights, cfg)
-    assert ran == {("draw_scan", "reference"): 1}
+    assert ran == {("draw_scan", backend): 1}
     for b in range(x.shape[0]):
         numbers = (x[b].detach().numpy(), eps[:, b].detach().numpy())
         canvas, mu, log_sigma = loop(*numbers, weights, cfg, row)
@@ -106,29 +106,29 @@ def check_gradients(cfg: DrawConfig, *, fast: bool) -> None:
 
 
 @pytest.mark.parametrize("cfg", [TINY, replace(TINY, attention=False)], ids=["attention", "blind"])
-def test_gradcheck(cfg: DrawConfig) -> None:
+def test_gradcheck(backend: str, cfg: DrawConfig) -> None:
     check_gradients(cfg, fast=False)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_gradients_in_every_convention(name: str) -> None:
+def test_gradients_in_every_convention(backend: str, name: str) -> None:
     """Along a random direction of all inputs at once."""
     check_gradients(replace(TINY, spec=name), fast=True)
 
 
-def test_prior_samples_are_what_draw_generate_draws() -> None:
+def test_prior_samples_are_what_draw_generate_draws(backend: str) -> None:
     weights = random_weights(SMALL)
     x, eps = inputs(SMALL)
     prior = torch.randn(3, 5, SMALL.latent_size, dtype=torch.float64)
     out = F.draw_scan(x, eps, weights, SMALL, prior_eps=prior)
     with record_backends() as ran:
         alone = F.draw_generate(prior, weights, SMALL)
-    assert ran == {("draw_generate", "reference"): 1}
+    assert ran == {("draw_generate", backend): 1}
     assert torch.equal(out.prior_canvas, alone.canvas)
     assert F.draw_scan(x, eps, weights, SMALL).prior_canvas is None
 
 
-def test_the_decoder_draws_the_posteriors_latents() -> None:
+def test_the_decoder_draws_the_posteriors_latents(backend: str) -> None:
     """Decoding the z that the scan sampled gives the scan's canvas."""
     weights = random_weights(SMALL)
     x, eps = inputs(SMALL)
@@ -137,7 +137,7 @@ def test_the_decoder_draws_the_posteriors_latents() -> None:
     torch.testing.assert_close(F.draw_generate(z, weights, SMALL).canvas, out.canvas)
 
 
-def test_trace_holds_every_canvas_and_window() -> None:
+def test_trace_holds_every_canvas_and_window(backend: str) -> None:
     weights = random_weights(SMALL)
     x, eps = inputs(SMALL, T=4, B=2)
     out = F.draw_scan(x, eps, weights, SMALL, trace=True)
@@ -164,7 +164,7 @@ def test_trace_holds_every_canvas_and_window() -> None:
 
 
 @pytest.mark.parametrize(("T", "B"), [(0, 2), (2, 0)])
-def test_empty_batches_and_no_steps(T: int, B: int) -> None:
+def test_empty_batches_and_no_steps(backend: str, T: int, B: int) -> None:
     weights = random_weights(SMALL)
     x, eps = inputs(SMALL, T=T, B=B)
     out = F.draw_scan(x, eps, weights, SMALL, trace=True)
@@ -173,7 +173,7 @@ def test_empty_batches_and_no_steps(T: int, B: int) -> None:
     assert not out.canvas.any()
 
 
-def test_layout_does_not_matter() -> None:
+def test_layout_does_not_matter(backend: str) -> None:
     weights = random_weights(SMALL)
     x, eps = inputs(SMALL)
     loose = DrawWeights(*(strided(w) for w in weights))
@@ -191,6 +191,7 @@ def test_layout_does_not_matter() -> None:
         ({"weights": (1, 2)}, TypeError, "weights must be a DrawWeights, got tuple"),
         ({"cfg": {}}, TypeError, "cfg must be a DrawConfig, got dict"),
         ({"cfg": BLIND}, ValueError, r"weights.enc_w_ih must have shape"),
+        ({"memory": "some"}, ValueError, "memory must be one of keep, recompute, got 'some'"),
     ],
 )
 def test_bad_arguments_are_named(change: dict, error: type[Exception], message: str) -> None:

@@ -6,6 +6,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from drawgan_fast import AttentionSpec
+from drawgan_fast.reference.filterbank import window
+
 # (B, C, H, W, N): N = 1, batch 0, 1 and 7, three channels, non-square, a window wider than the
 # image, one pixel.
 SHAPES = [
@@ -26,6 +29,34 @@ extreme_numbers = st.lists(
     min_size=5,
     max_size=5,
 )
+
+
+# Spread of raw window numbers, x, y, sigma, delta, gamma: windows on and off the image.
+SPREAD = torch.tensor([0.6, 0.6, 1.0, 0.4, 0.5], dtype=torch.float64)
+
+
+def windows(B: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[B, 5] raw numbers of ordinary windows, of which some leave the image."""
+    return (torch.randn(B, 5, dtype=torch.float64) * SPREAD).to(dtype)
+
+
+def rounding_of_a_window(
+    params: Tensor,  # [B, 5]
+    size: tuple[int, int],
+    N: int,
+    spec: AttentionSpec,
+    *,
+    writing: bool = False,
+) -> Tensor:
+    """[B] what a rounding of the window does to numbers of about 1 that pass through it.
+
+    A Gaussian moves by up to 1/σ per pixel, and its derivatives by 1/σ², times δ for that of δ.
+    """
+    win = window(params.double(), size, N, spec, writing=writing)
+    place = (win.x.abs() + win.y.abs() + N * win.delta + max(size)) * torch.finfo(params.dtype).eps
+    steep = 1 + torch.exp(-win.log_sigma2)
+    gamma = torch.exp(win.log_gamma.abs())
+    return 100 * N * place.clamp(max=max(size)) * steep * (1 + N * win.delta) * gamma
 
 
 def strided(tensor: Tensor) -> Tensor:

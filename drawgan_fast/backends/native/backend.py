@@ -1,0 +1,39 @@
+"""The backend that runs on the compiled CPU core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from drawgan_fast.backends.native.attention_read import attention_read
+from drawgan_fast.backends.native.attention_write import attention_write
+from drawgan_fast.backends.native.calls import reason_against
+from drawgan_fast.backends.native.core import unavailable
+from drawgan_fast.backends.native.draw_scan import draw_generate, draw_scan
+from drawgan_fast.backends.native.lstm_cell import lstm_cell
+
+
+class NativeBackend:
+    """C++ on the CPU: float32 and float64 (half types compute in float32), first derivatives.
+
+    Under ``torch.autocast("cpu", dtype=torch.bfloat16)`` the operands of the LSTM's and of the
+    scan's matrix products are rounded to bfloat16 where the CPU multiplies bfloat16, with float32
+    sums; elsewhere they stay float32, since autocast is a permission. Attention is float32 always.
+    It runs on ``torch.get_num_threads()`` threads, and gives the same bits on any number of them.
+    """
+
+    name = "native"
+
+    def unavailable(self) -> str | None:
+        """Why the compiled core is not here, or None if it is."""
+        return unavailable()
+
+    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
+        """Strided float tensors on the CPU, outside of torch.func and forward-mode autograd."""
+        return reason_against(args)
+
+    attention_read = staticmethod(attention_read)
+    attention_write = staticmethod(attention_write)
+    lstm_cell = staticmethod(lstm_cell)
+    draw_scan = staticmethod(draw_scan)
+    draw_generate = staticmethod(draw_generate)

@@ -1,0 +1,128 @@
+"""How a call reaches the core: which ones can, which go straight there, which must be seen.
+
+A registered operator costs 10 to 30 µs of host time, more than the small kernels themselves. So a
+call on plain tensors goes straight to the core, and a registered operator is called only where
+something watches: a compiler, an exporter, a dispatch mode, a tensor subclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
+from torch.autograd import forward_ad
+from torch.nn import Parameter
+
+_PLAIN = (Tensor, Parameter)
+_STRIDED = torch.strided
+_TRACED = (FakeTensor, FunctionalTensor)
+_COMPUTED = (torch.float32, torch.float64)
+_TAKEN = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def reason_against(args: Mapping[str, Any]) -> str | None:
+    """Why these arguments cannot go to the core, or None if they can."""
+    if torch._C._functorch.maybe_current_level() is not None:
+        return "torch.func transforms are not supported"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation is not supported"
+    for name, value in args.items():
+        for tensor in value if isinstance(value, tuple) else (value,):
+            # Plain tensors first: most calls have no others, and each costs host time.
+            if type(tensor) in _PLAIN and tensor.is_cpu and tensor.layout is _STRIDED:
+                if tensor.dtype not in _TAKEN:
+                    return f"{name} has dtype {tensor.dtype}, which it does not take"
+            elif isinstance(tensor, Tensor):
+                reason = _against(name, tensor)
+                if reason is not None:
+                    return reason
+    return None
+
+
+def _against(name: str, tensor: Tensor) -> str | None:
+    if tensor.dtype not in _TAKEN:
+        return f"{name} has dtype {tensor.dtype}, which it does not take"
+    if tensor.device.type != "cpu":
+        return f"{name} is on {tensor.device}, and it runs on the CPU"
+    if tensor.layout is not _STRIDED:
+        return f"{name} has layout {tensor.layout}, and it takes strided tensors"
+    kind = type(tensor)
+    if kind not in _PLAIN and kind not in _TRACED and _dispatches(kind):
+        return f"{name} is a {kind.__name__}, which decides itself how operators run"
+    return None
+
+
+def _dispatches(kind: type[Tensor]) -> bool:
+    return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
+
+
+def watched() -> bool:
+    """Whether something traces or intercepts operators, so that they must be registered ones."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def direct(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether a call on these tensors may go straight to the core."""
+    if watched():
+        return False
+    for tensor in tensors:  # noqa: SIM110  a generator would double the cost of these checks
+        if tensor is not None and type(tensor) not in _PLAIN:
+            return False
+    return True
+
+
+def computed_as_they_are(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether the tensors, of which the first is given, have one dtype that the core takes."""
+    first = tensors[0]
+    assert first is not None
+    dtype = first.dtype
+    if dtype not in _COMPUTED:
+        return False
+    for tensor in tensors:  # noqa: SIM110
+        if tensor is not None and tensor.dtype is not dtype:
+            return False
+    return True
+
+
+def wants_gradient(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether autograd is to know of a call on these tensors."""
+    if not torch.is_grad_enabled():
+        return False
+    for tensor in tensors:  # noqa: SIM110
+        if tensor is not None and tensor.requires_grad:
+            return True
+    return False
+
+
+def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """The tensor in ``dtype``; None passes through."""
+    return None if tensor is None else tensor.to(dtype)
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """The tensor laid out as the core reads it: contiguous, no lazy minus sign."""
+    tensor = tensor.contiguous()
+    return tensor.resolve_neg() if tensor.is_neg() else tensor
+
+
+def pointer(tensor: Tensor | None) -> int:
+    """Address of a dense tensor's numbers, as the core takes it; 0 where there is none."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def autocast_bf16(dtype: torch.dtype) -> bool:
+    """Whether autocast lets products of ``dtype`` operands round them to bfloat16."""
+    return (
+        dtype is torch.float32
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") is torch.bfloat16
+    )
