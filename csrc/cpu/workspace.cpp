@@ -124,11 +124,14 @@ class Pool {
     return {in_use_, kept_};
   }
 
+  // A fresh start: what was needed before this is forgotten too.
   void release_all() noexcept {
     Header* all = nullptr;
     {
       const std::lock_guard lock(mutex_);
       all = unkeep_down_to(0);
+      peak_ = RecentPeak();
+      peak_.note(in_use_);
     }
     release(all);
   }
