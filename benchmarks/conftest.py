@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import importlib.util
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from pytest_benchmark.fixture import BenchmarkFixture
 
 import drawgan_fast
+from benchmarks.operators import MODES, Operation
+
+# Doctests are collected by importing, and these import jax.
+collect_ignore_glob = [] if importlib.util.find_spec("jax") else ["variants/jax_*.py"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each benchmark on every backend; one that cannot run is skipped with its reason."""
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", list(drawgan_fast.backends()), indirect=True)
+    if "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", MODES)
 
 
 @pytest.fixture
@@ -33,16 +40,14 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def check(run: Callable[[Sequence[Tensor]], Tensor], inputs: Sequence[Tensor]) -> None:
-    """Raise unless outputs and gradients agree with the reference in float64; then time it."""
-    double = [t.detach().double().requires_grad_(t.requires_grad) for t in inputs]
-    out = run(inputs)
-    with drawgan_fast.use_backend("reference"):
-        truth = run(double)
-    weight = torch.randn_like(truth)
-    wanted = [t for t in inputs if t.requires_grad]
-    ours = torch.autograd.grad((out * weight.to(out.dtype)).sum(), wanted)
-    theirs = torch.autograd.grad((truth * weight).sum(), [t for t in double if t.requires_grad])
-    for left, right in zip((out, *ours), (truth, *theirs)):
-        scale = float(right.abs().max()) or 1.0
-        torch.testing.assert_close(left.double() / scale, right / scale, rtol=0, atol=1e-4)
+@pytest.fixture
+def time_operation(benchmark: BenchmarkFixture, backend: str) -> Callable[[Operation, str], None]:
+    """Check an operation against the reference in float64, then time it on the forced backend."""
+
+    def time(operation: Operation, mode: str) -> None:
+        benchmark.extra_info["error"] = operation.check()
+        both = mode == "forward+backward"
+        with torch.set_grad_enabled(both):
+            benchmark(operation.forward_backward if both else operation.forward)
+
+    return time
