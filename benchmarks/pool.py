@@ -114,6 +114,11 @@ class Pool:
         if setting in self._processes:
             self._processes.pop(setting).close()
 
+    def end_all(self) -> None:
+        """End every worker."""
+        for setting in list(self._processes):
+            self.end(setting)
+
     def __enter__(self) -> Pool:
         return self
 
@@ -123,5 +128,4 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for setting in list(self._processes):
-            self.end(setting)
+        self.end_all()

@@ -70,15 +70,16 @@ def measure(plan: Plan, only: tuple[str, ...], before: dict[str, Any] | None) ->
     kept = [] if before is None else _kept(before, here, plan, only)
     groups = []
     begin, patience = time.monotonic(), Patience(0.0 if plan.quick else PATIENCE)
-    with tempfile.TemporaryDirectory() as truths:
+    with tempfile.TemporaryDirectory() as truths, Pool() as pool:
         for section in SECTIONS:
             wanted = [group for group in plan.groups([section]) if group.key.startswith(only)]
-            # A section's workers share settings; those of the last one only take up memory.
-            with Pool() as pool:
-                for group in wanted:
-                    taken = _run(pool, group, Path(truths), patience)
-                    groups.append(_group_record(group, taken, here))
-                    print(_line(group, taken, time.monotonic() - begin), flush=True)
+            for group in wanted:
+                taken = _run(pool, group, Path(truths), patience)
+                groups.append(_group_record(group, taken, here))
+                print(_line(group, taken, time.monotonic() - begin), flush=True)
+            if not plan.quick:
+                # The next section has workers of its own; these would only take up memory.
+                pool.end_all()
     order = {section: number for number, section in enumerate(SECTIONS)}
     groups = sorted([*kept, *groups], key=lambda g: order[g["key"].split("/")[0]])
     return {"environment": here, "quick": plan.quick, "groups": groups}
