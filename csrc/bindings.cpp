@@ -132,13 +132,13 @@ void lstm_cell(bool double_precision, bool bf16, int64_t B, int64_t D, int64_t K
   kernels_in_use().lstm_cell(args);
 }
 
-void lstm_cell_backward(bool double_precision, bool bf16, int64_t B, int64_t D, int64_t K,
-                        Address x, Address h, Address c, Address w_ih, Address w_hh, Address gates,
+void lstm_cell_backward(bool double_precision, int64_t B, int64_t D, int64_t K, Address x,
+                        Address h, Address c, Address w_ih, Address w_hh, Address gates,
                         Address c_out, Address d_h_out, Address d_c_out, Address d_x, Address d_h,
                         Address d_c, Address d_w_ih, Address d_w_hh, Address d_b, int threads) {
   CellArgs args{};
   args.batch = B, args.inputs = D, args.hidden = K;
-  args.double_precision = double_precision, args.bf16 = bf16, args.threads = threads;
+  args.double_precision = double_precision, args.threads = threads;
   args.x = pointer(x), args.h = pointer(h), args.c = pointer(c);
   args.w_ih = pointer(w_ih), args.w_hh = pointer(w_hh);
   args.saved_gates = pointer(gates), args.saved_c = pointer(c_out);

@@ -1,78 +1,12 @@
 // The recurrence, forward. Samples are independent through all T steps, so each thread carries its
 // share of the batch from the first read to the last write and meets nobody on the way.
+#include "draw_boundary.h"
 #include "draw_layout.h"
 #include "threads.h"
 #include "workspace.h"
 
 namespace drawgan::DRAWGAN_ISA {
 namespace {
-
-// Boundary k of the segment that starts at step `first`: the write of the step before, the read of
-// the next.
-template <class T>
-struct Boundary {
-  const ScanArgs& a;
-  const Sizes<T>& s;
-  const Group<T>& g;
-  const ThreadScratch<T>& scratch;
-
-  void run(int64_t first, int64_t k, int64_t b, bool write, bool read) const {
-    const T* P = g.P + (k * g.rows + b) * s.ld_projection;
-    T* canvas = g.canvas + b * s.image;
-    if (write) {
-      add_patch(P, canvas);
-      trace_write(first + k - 1, b, P, canvas);
-    }
-    if (!read) return;
-    T *r = g.row(k, b), *sigmoid = g.sigmoid + (k * g.rows + b) * s.image;
-    const T* x = g.x + b * s.image;
-    T* error = scratch.image;  // x - sigmoid(canvas)
-    for (int64_t at = 0; at < s.image; at += kLanes<T>) {
-      const Vec<T> y = vsigmoid(load(canvas + at));
-      store(sigmoid + at, y);
-      store(error + at, load(x + at) - y);
-    }
-    const int64_t half = s.glimpses / 2;
-    if (!s.attention) {
-      unpad_rows(x, s.image_rows, s.width, s.ld, r);
-      unpad_rows(error, s.image_rows, s.width, s.ld, r + half);
-      return;
-    }
-    const T* params = P + s.patch + 5;
-    const Bank<T> bank(a.shape.read, s.read, params, false, true, scratch.attention);
-    read_image(bank, s.read, a.shape.read.transposed, x, scratch.attention, r);
-    read_image(bank, s.read, a.shape.read.transposed, error, scratch.attention, r + half);
-    if (a.read_params) {
-      T* to = static_cast<T*>(a.read_params) + ((first + k) * g.rows + b) * 5;
-      for (int i = 0; i < 5; i++) to[i] = params[i];
-    }
-  }
-
- private:
-  void add_patch(const T* P, T* canvas) const {
-    if (s.attention) {
-      const Bank<T> bank(a.shape.write, s.write, P + s.patch, false, false, scratch.attention);
-      write_patch(bank, s.write, a.shape.write.transposed, P, canvas, scratch.attention);
-      return;
-    }
-    for (int64_t row = 0; row < s.image_rows; row++)
-      for (int64_t v = 0; v < s.width; v += kLanes<T>) {
-        T* at = canvas + row * s.ld + v;
-        store(at, load(at) + load_part(P + row * s.width + v, s.width - v));
-      }
-  }
-
-  void trace_write(int64_t t, int64_t b, const T* P, const T* canvas) const {
-    void* canvases = g.encoder ? a.canvases : a.prior_canvases;
-    void* params = g.encoder ? a.write_params : a.prior_write_params;
-    if (canvases)
-      unpad_rows(canvas, s.image_rows, s.width, s.ld,
-                 static_cast<T*>(canvases) + (t * g.rows + b) * s.pixels);
-    if (params && s.attention)
-      for (int i = 0; i < 5; i++)
-        static_cast<T*>(params)[(t * g.rows + b) * 5 + i] = P[s.patch + i];
-  }
-};
 
 // Gates of m rows, then states: h goes to the next row of S.
 template <class T>

@@ -217,7 +217,7 @@ def test_opcheck_of_lstm_cell() -> None:
     torch.library.opcheck(OPS.lstm_cell, (*plain[:5], None, None, False, False))
     _, c, gates = OPS.lstm_cell(*plain, False, True)
     saved = [*plain[:5], gates, c]
-    backward = (saved, torch.randn(2, 4), None, [True, False, True, True, False, True], False)
+    backward = (saved, torch.randn(2, 4), None, [True, False, True, True, False, True])
     torch.library.opcheck(OPS.lstm_cell_backward, backward)
 
 

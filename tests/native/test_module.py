@@ -31,6 +31,19 @@ def test_lists_must_have_the_right_length(core: ModuleType) -> None:
         core.draw_scan(core.ScanShape(), 1, *[0] * 3, [0] * 15, *[0] * 10)
 
 
+@pytest.mark.parametrize("huge", ["steps", "hidden", "height", "read_size", "write_size", "latent"])
+def test_sizes_that_cannot_be_counted_are_refused(core: ModuleType, huge: str) -> None:
+    sizes = dict.fromkeys(("steps", "channels", "height", "width", "hidden", "latent"), 8)
+    sizes |= {"read_size": 2, "write_size": 2, huge: 2**40}
+    shape = core.ScanShape(**sizes, attention=True)
+    if huge in ("steps", "height"):  # large, but countable for no images at all
+        shape.batch = 2**20
+    with pytest.raises(OverflowError, match="more numbers than can be counted"):
+        core.scan_saved_bytes(shape)
+    with pytest.raises(OverflowError, match="more numbers than can be counted"):
+        core.draw_scan(shape, 1, *[0] * 3, [0] * 16, *[0] * 10)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_the_core_shares_the_openmp_library_of_torch(core: ModuleType) -> None:
     if not core.has_openmp():

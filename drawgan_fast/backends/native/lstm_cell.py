@@ -33,8 +33,9 @@ def lstm_cell(
 ) -> State:
     """See ``functional.lstm_cell``.
 
-    Under ``torch.autocast("cpu", dtype=torch.bfloat16)`` the operands of the matrix products are
-    rounded to bfloat16 where the CPU multiplies bfloat16; sums, gates and results are float32.
+    Under ``torch.autocast("cpu", dtype=torch.bfloat16)`` the operands of the forward products are
+    rounded to bfloat16 where the CPU multiplies bfloat16; sums, gates, results and the whole
+    backward are float32.
     """
     h, c = state
     tensors = (x, h, c, w_ih, w_hh, b_ih, b_hh)
@@ -105,7 +106,6 @@ def _run_backward(
     d_h_out: Tensor | None,  # [B, K]
     d_c_out: Tensor | None,  # [B, K]
     wants: Sequence[bool],  # of x, h, c, w_ih, w_hh and the sum of both biases
-    bf16: bool,
 ) -> list[Tensor | None]:
     """Gradients in the order of ``wants``, None for those that are not wanted."""
     x, h, c, w_ih, w_hh, gates, c_out = map(dense, saved)
@@ -118,7 +118,6 @@ def _run_backward(
     gradients.append(x.new_empty(4 * K) if wants[5] else None)
     core().lstm_cell_backward(
         x.dtype is torch.float64,
-        bf16,
         B,
         D,
         K,
@@ -142,7 +141,6 @@ def _gradients(
     d_h_out: Tensor | None,
     d_c_out: Tensor | None,
     needs: Sequence[bool],  # of x, h, c, w_ih, w_hh, b_ih and b_hh
-    bf16: bool,
     *,
     traced: bool,
 ) -> list[Tensor | None]:
@@ -150,11 +148,11 @@ def _gradients(
     wants = [*needs[:5], needs[5] or needs[6]]
     if traced:
         given = iter(
-            torch.ops.drawgan_fast.lstm_cell_backward(list(saved), d_h_out, d_c_out, wants, bf16)
+            torch.ops.drawgan_fast.lstm_cell_backward(list(saved), d_h_out, d_c_out, wants)
         )
         gradients = [next(given) if want else None for want in wants]
     else:
-        gradients = _run_backward(saved, d_h_out, d_c_out, wants, bf16)
+        gradients = _run_backward(saved, d_h_out, d_c_out, wants)
     d_b = gradients.pop()
     # Each bias gets a tensor of its own, so that scaling one in place leaves the other alone.
     both = needs[5] and needs[6] and d_b is not None
@@ -181,7 +179,6 @@ class _Cell(torch.autograd.Function):
         bf16: bool,
     ) -> State:
         h_out, c_out, gates = _run(x, h, c, w_ih, w_hh, b_ih, b_hh, bf16, True)
-        ctx.bf16 = bf16
         ctx.save_for_backward(x, h, c, w_ih, w_hh, gates, c_out)
         ctx.set_materialize_grads(False)
         return h_out, c_out
@@ -194,7 +191,7 @@ class _Cell(torch.autograd.Function):
         saved = ctx.saved_tensors
         traced = torch.is_grad_enabled() or not direct((*saved, d_h_out, d_c_out))
         needs = ctx.needs_input_grad
-        return (*_gradients(saved, d_h_out, d_c_out, needs, ctx.bf16, traced=traced), None)
+        return (*_gradients(saved, d_h_out, d_c_out, needs, traced=traced), None)
 
 
 def _operator(
@@ -241,7 +238,7 @@ def _fake(
 
 
 def _setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, h, c, w_ih, w_hh, _, _, ctx.bf16, ctx.keep = inputs
+    x, h, c, w_ih, w_hh, _, _, _, ctx.keep = inputs
     _, c_out, gates = output
     ctx.mark_non_differentiable(gates)
     ctx.set_materialize_grads(False)
@@ -255,7 +252,7 @@ def _formula(ctx: Any, d_h_out: Tensor | None, d_c_out: Tensor | None, _: Any) -
         return (None,) * 9
     refuse_batched("lstm_cell", (d_h_out, d_c_out))
     needs = ctx.needs_input_grad
-    gradients = _gradients(ctx.saved_tensors, d_h_out, d_c_out, needs, ctx.bf16, traced=True)
+    gradients = _gradients(ctx.saved_tensors, d_h_out, d_c_out, needs, traced=True)
     return (*gradients, None, None)
 
 
@@ -264,7 +261,6 @@ def _backward_operator(
     d_h_out: Tensor | None,
     d_c_out: Tensor | None,
     wants: list[bool],
-    bf16: bool,
 ) -> list[Tensor]:
     x, h, c, w_ih, w_hh, gates, c_out = saved
     (B, D), K = x.shape, h.shape[1]
@@ -279,7 +275,7 @@ def _backward_operator(
         ("d_c_out", d_c_out, (B, K)),
     ):
         check_shape(name, tensor, shape, x.dtype)
-    gradients = _run_backward(saved, d_h_out, d_c_out, wants, bf16)
+    gradients = _run_backward(saved, d_h_out, d_c_out, wants)
     return [gradient for gradient in gradients if gradient is not None]
 
 
@@ -288,7 +284,6 @@ def _backward_fake(
     d_h_out: Tensor | None,
     d_c_out: Tensor | None,
     wants: list[bool],
-    bf16: bool,
 ) -> list[Tensor]:
     x, h, c, w_ih, w_hh = saved[:5]
     shapes = [t.shape for t in (x, h, c, w_ih, w_hh)] + [w_ih.shape[:1]]
@@ -306,7 +301,7 @@ define(
 )
 define(
     "lstm_cell_backward",
-    "(Tensor[] saved, Tensor? d_h_out, Tensor? d_c_out, bool[] wants, bool bf16) -> Tensor[]",
+    "(Tensor[] saved, Tensor? d_h_out, Tensor? d_c_out, bool[] wants) -> Tensor[]",
     _backward_operator,
     _backward_fake,
 )
