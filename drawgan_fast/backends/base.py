@@ -29,6 +29,12 @@ class Backend(Protocol):
     def unavailable(self) -> str | None:
         """Why this backend cannot run here at all, or None if it can."""
 
+    def asked_for(self) -> bool:
+        """Whether the user asked for something that only this backend has.
+
+        Being unavailable is then an error: the next one in line would be a silent fallback.
+        """
+
     def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
         """Why this call cannot run here, or None if it can; ``args`` by the operator's names."""
 

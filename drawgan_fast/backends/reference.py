@@ -29,6 +29,10 @@ class ReferenceBackend:
         """Never: plain PyTorch runs everywhere."""
         return None
 
+    def asked_for(self) -> bool:
+        """Never but by its name."""
+        return False
+
     def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
         """Every validated call."""
         return None

@@ -111,7 +111,8 @@ def select(op: str, args: Mapping[str, Any]) -> Backend:
     """The backend that runs this call.
 
     Raises:
-        BackendError: the forced backend cannot, with its reason.
+        BackendError: the forced backend cannot, with its reason; or one that cannot run has
+            something that the user asked for.
     """
     forced = _requested()
     if forced is not None:
@@ -121,11 +122,14 @@ def select(op: str, args: Mapping[str, Any]) -> Backend:
             raise BackendError(f"{op} cannot run on the forced backend {forced!r}: {reason}")
         return _record(op, backend)
     for backend in _backends.values():
-        if backend.unavailable() is None:
+        reason = backend.unavailable()
+        if reason is None:
             reason = backend.can_run(op, args)
             if reason is None:
                 return _record(op, backend)
             _log_once(op, backend.name, reason)
+        elif backend.asked_for():
+            raise BackendError(f"backend {backend.name!r} cannot run here: {reason}")
     raise BackendError(f"no backend can run {op}")  # unreachable: reference runs everything
 
 

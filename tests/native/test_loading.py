@@ -138,3 +138,20 @@ threads = [threading.Thread(target=load) for _ in range(8)]
 print(len(got), len(set(map(id, got))))
 """
     assert output(code) == "8 1"
+
+
+@pytest.mark.parametrize("isa", ["sse9", "AVX2"])
+def test_a_forced_set_that_cannot_run_is_no_silent_fallback(isa: str) -> None:
+    code = """
+import torch, drawgan_fast
+from drawgan_fast import functional as F
+try:
+    F.attention_read(torch.rand(1, 1, 4, 4), torch.zeros(1, 5), 2)
+except drawgan_fast.BackendError as error:
+    print(error)
+with drawgan_fast.use_backend("reference"):
+    print(F.attention_read(torch.rand(1, 1, 4, 4), torch.zeros(1, 5), 2).shape[-1])
+"""
+    says = output(code, **{CPU_ISA_VARIABLE: isa})
+    assert says.startswith(f"backend 'native' cannot run here: DRAWGAN_CPU_ISA={isa}: there is no")
+    assert says.endswith("\n2")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from drawgan_fast._native import CPU_ISA_VARIABLE
 from drawgan_fast.backends.native.attention_read import attention_read
 from drawgan_fast.backends.native.attention_write import attention_write
 from drawgan_fast.backends.native.calls import reason_against
@@ -27,6 +29,10 @@ class NativeBackend:
     def unavailable(self) -> str | None:
         """Why the compiled core is not here, or None if it is."""
         return unavailable()
+
+    def asked_for(self) -> bool:
+        """Whether ``DRAWGAN_CPU_ISA`` names an instruction set, which only the core has."""
+        return bool(os.environ.get(CPU_ISA_VARIABLE))
 
     def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
         """Strided float tensors on the CPU, outside of torch.func and forward-mode autograd."""
