@@ -122,7 +122,7 @@ def draw_scan(cfg: DrawConfig, steps: int, batch: int) -> Operation:
     def run(inputs: Inputs) -> Inputs:
         x, eps, *weights = inputs
         out = F.draw_scan(x, eps, DrawWeights(*weights), cfg)
-        return [out.canvas, out.mu, out.log_sigma]
+        return [out.canvas, out.kl]
 
     return Operation(run, [x, eps, *weights])
 

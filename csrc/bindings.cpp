@@ -157,8 +157,9 @@ std::tuple<int64_t, int64_t, int64_t> scan_saved_bytes(const ScanShape& shape) {
 
 void draw_scan(const ScanShape& shape, int threads, Address x, Address eps, Address prior_eps,
                const WeightAddresses& weights, Address saved, Address canvas, Address mu,
-               Address log_sigma, Address prior_canvas, Address canvases, Address read_params,
-               Address write_params, Address prior_canvases, Address prior_write_params) {
+               Address log_sigma, Address kl, Address prior_canvas, Address canvases,
+               Address read_params, Address write_params, Address prior_canvases,
+               Address prior_write_params) {
   ScanArgs args{};
   args.shape = shape;
   args.shape.threads = threads;
@@ -166,7 +167,7 @@ void draw_scan(const ScanShape& shape, int threads, Address x, Address eps, Addr
   args.weights = weights_of(weights);
   args.saved = pointer(saved);
   args.canvas = pointer(canvas), args.mu = pointer(mu), args.log_sigma = pointer(log_sigma);
-  args.prior_canvas = pointer(prior_canvas);
+  args.kl = pointer(kl), args.prior_canvas = pointer(prior_canvas);
   args.canvases = pointer(canvases);
   args.read_params = pointer(read_params), args.write_params = pointer(write_params);
   args.prior_canvases = pointer(prior_canvases);
@@ -176,18 +177,19 @@ void draw_scan(const ScanShape& shape, int threads, Address x, Address eps, Addr
 
 void draw_scan_backward(const ScanShape& shape, int threads, Address x, Address eps,
                         Address prior_eps, const WeightAddresses& weights, Address saved,
-                        Address log_sigma, Address d_canvas, Address d_mu, Address d_log_sigma,
-                        Address d_prior_canvas, Address d_x, Address d_eps, Address d_prior_eps,
-                        const WeightAddresses& d_weights) {
+                        Address mu, Address log_sigma, Address d_canvas, Address d_mu,
+                        Address d_log_sigma, Address d_kl, Address d_prior_canvas, Address d_x,
+                        Address d_eps, Address d_prior_eps, const WeightAddresses& d_weights) {
   ScanArgs args{};
   args.shape = shape;
   args.shape.threads = threads;
   args.x = pointer(x), args.eps = pointer(eps), args.prior_eps = pointer(prior_eps);
   args.weights = weights_of(weights);
   args.saved = pointer(saved);
-  args.log_sigma = pointer(log_sigma);
+  args.mu = pointer(mu), args.log_sigma = pointer(log_sigma);
   args.d_canvas = pointer(d_canvas), args.d_mu = pointer(d_mu);
-  args.d_log_sigma = pointer(d_log_sigma), args.d_prior_canvas = pointer(d_prior_canvas);
+  args.d_log_sigma = pointer(d_log_sigma), args.d_kl = pointer(d_kl);
+  args.d_prior_canvas = pointer(d_prior_canvas);
   args.d_x = pointer(d_x), args.d_eps = pointer(d_eps), args.d_prior_eps = pointer(d_prior_eps);
   args.d_weights = weights_of(d_weights);
   kernels_in_use().draw_scan_backward(args);

@@ -146,6 +146,7 @@ class DrawOutput(NamedTuple):
     canvas: Tensor  # [B, C, H, W] logits of x̂
     mu: Tensor  # [T, B, Z] of the posterior q(z_t | x, z_<t)
     log_sigma: Tensor  # [T, B, Z]
+    kl: Tensor  # [B] nats, of all z_t: Σ_t KL(q(z_t | x, z_<t) ‖ N(0, I))
     prior_canvas: Tensor | None  # [B', C, H, W] logits of prior samples, if prior_eps was given
     trace: DrawTrace | None
 

@@ -223,10 +223,11 @@ def draw_scan(
             memory, more time.
 
     Returns:
-        DrawOutput(canvas, mu, log_sigma, prior_canvas, trace); canvases are logits of pixel
-        means, mu and log_sigma [T, B, Z] are those of q(z_t | x, z_<t).
+        DrawOutput(canvas, mu, log_sigma, kl, prior_canvas, trace); canvases are logits of pixel
+        means, mu and log_sigma [T, B, Z] are those of q(z_t | x, z_<t), and kl [B] is the
+        latent loss Σ_t ½ Σ (μ_t² + σ_t² − 2 log σ_t − 1) in nats.
 
-    Source: DRAW (Gregor et al. 2015), eq. 3–8; DRAW-GAN, Algorithm 1.
+    Source: DRAW (Gregor et al. 2015), eq. 3–8, 10 and 11; DRAW-GAN, Algorithm 1.
 
     >>> import torch
     >>> cfg = DrawConfig((8, 8), hidden_size=4, latent_size=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from drawgan_fast import reference
 from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawWeights
+from drawgan_fast.losses import kl_standard_normal
 from drawgan_fast.models import DRAWGAN, GenerativeModel
 from drawgan_fast.nn import DrawCore
 
@@ -50,6 +52,7 @@ class CompiledCells:
         self.core = core
         self.cell = torch.compile(cell, fullgraph=True)
         self.decode = torch.compile(decode, fullgraph=True)
+        self.kl = torch.compile(partial(kl_standard_normal, batch_dim=1), fullgraph=True)
 
     def forward(
         self,
@@ -72,7 +75,8 @@ class CompiledCells:
             dec, prior = (zero, zero), torch.zeros_like(x)
             for z in prior_eps:
                 dec, prior = self.decode(z, dec, prior, weights, cfg)
-        return DrawOutput(canvas, torch.stack(mus), torch.stack(log_sigmas), prior, None)
+        mu, log_sigma = torch.stack(mus), torch.stack(log_sigmas)
+        return DrawOutput(canvas, mu, log_sigma, self.kl(mu, log_sigma), prior, None)
 
 
 def cell(

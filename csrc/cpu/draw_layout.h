@@ -97,6 +97,7 @@ struct Group {
   T *S = nullptr, *gates_enc = nullptr, *gates_dec = nullptr, *c_enc = nullptr, *c_dec = nullptr;
   T *P = nullptr, *sigmoid = nullptr;
   T *canvas = nullptr, *x = nullptr;  // [samples, image], running
+  double* kl = nullptr;               // [samples], running: long sums of like terms
 
   Group(const Sizes<T>& s, bool with_encoder)
       : encoder(with_encoder), rows(with_encoder ? s.batch : s.prior_batch) {
@@ -256,7 +257,9 @@ struct ForwardSpace {
     for (Group<T>& g : groups) {
       if (!keeps_all) g.place(s, smaller(s.segment, s.steps), arena);
       g.canvas = arena.take(g.rows * s.image);
-      g.x = g.encoder ? arena.take(g.rows * s.image) : nullptr;
+      if (!g.encoder) continue;
+      g.x = arena.take(g.rows * s.image);
+      g.kl = arena.template take<double>(g.rows);
     }
     scratch = arena.template take<char>(threads * scratch_each);
     bytes = arena.bytes();

@@ -37,6 +37,7 @@ void start_samples(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g,
     memset(g.canvas + b * s.image, 0, s.image * sizeof(T));
     if (!g.encoder) continue;
     memset(g.c_enc + b * s.hidden_padded, 0, s.hidden_padded * sizeof(T));
+    g.kl[b] = 0;
     pad_rows(static_cast<const T*>(a.x) + b * s.pixels, s.image_rows, s.width, s.ld,
              g.x + b * s.image);
     if (s.steps == 0) continue;
@@ -54,14 +55,19 @@ void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>&
   constexpr int L = kLanes<T>;
   const Boundary<T> boundary{a, s, g, scratch};
   const T* eps = static_cast<const T*>(g.encoder ? a.eps : a.prior_eps);
+  // Inputs [from, to) of a product; the others are zeros.
+  auto part = [&](const T* A, const Packed<T>& B, T* C, int64_t ldc, int64_t from, int64_t to) {
+    multiply(rows_of(s, A, g.ld, m, B.K, scratch.half), B, C, ldc, m, false, from, to);
+  };
   auto product = [&](const T* A, const Packed<T>& B, T* C, int64_t ldc) {
-    multiply(rows_of(s, A, g.ld, m, B.K, scratch.half), B, C, ldc, m, false);
+    part(A, B, C, ldc, 0, B.K);
   };
   for (int64_t t = 0; t < n; t++) {
     const int64_t at = t * g.rows + b0, next = at + g.rows, step = (first + t) * g.rows + b0;
+    const bool from_nothing = first + t == 0;  // the states are still zero
     if (g.encoder) {
       T* gates = g.gates_enc + at * s.ld_gates;
-      product(g.row(t, b0), w.enc, gates, s.ld_gates);
+      part(g.row(t, b0), w.enc, gates, s.ld_gates, 0, from_nothing ? s.glimpses + 1 : w.enc.K);
       lstm_rows(s, gates, g.c_enc + at * s.hidden_padded, g.c_enc + next * s.hidden_padded,
                 g.row(t + 1, b0) + g.h_enc, g.ld, m);
       product(g.row(t + 1, b0) + g.h_enc - 1, w.posterior, scratch.posterior, s.ld_posterior);
@@ -69,6 +75,7 @@ void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>&
     for (int64_t r = 0; r < m; r++) {
       T* z = g.row(t, b0 + r) + g.z;
       const int64_t out = (step + r) * s.latent;
+      Vec<T> kl{};
       for (int64_t u = 0; u < s.latent; u += L) {
         const int64_t count = s.latent - u;
         const Vec<T> e = load_part(eps + out + u, count);
@@ -78,13 +85,17 @@ void forward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>&
         }
         const T* q = scratch.posterior + r * s.ld_posterior + 2 * u;
         const Vec<T> mu = load(q), log_sigma = load(q + L);
-        store(z + u, mu + vexp(log_sigma) * e);
-        if (a.mu) store_part(static_cast<T*>(a.mu) + out + u, mu, count);
-        if (a.mu) store_part(static_cast<T*>(a.log_sigma) + out + u, log_sigma, count);
+        const Vec<T> sigma = vexp(log_sigma);
+        store(z + u, mu + sigma * e);
+        if (!a.kl) continue;                             // forward again: nobody asks a second time
+        kl += kl_standard_normal(mu, log_sigma, sigma);  // 0 in padding, where both are 0
+        store_part(static_cast<T*>(a.mu) + out + u, mu, count);
+        store_part(static_cast<T*>(a.log_sigma) + out + u, log_sigma, count);
       }
+      if (g.encoder) g.kl[b0 + r] += sum_of_lanes<T>(kl);
     }
     T* gates = g.gates_dec + at * s.ld_gates;
-    product(g.row(t, b0) + g.h_dec, w.dec, gates, s.ld_gates);
+    part(g.row(t, b0) + g.h_dec, w.dec, gates, s.ld_gates, from_nothing ? s.hidden : 0, w.dec.K);
     lstm_rows(s, gates, g.c_dec + at * s.hidden_padded, g.c_dec + next * s.hidden_padded,
               g.row(t + 1, b0) + g.h_dec, g.ld, m);
     product(g.row(t + 1, b0) + g.h_dec, w.projection, g.P + next * s.ld_projection,
@@ -190,8 +201,10 @@ void forward(const ScanArgs& a) {
           forward_steps(a, s, weights, g, scratch, first, n, b0, m);
         }
         T* out = static_cast<T*>(g.encoder ? a.canvas : a.prior_canvas);
-        for (int64_t b = b0; b < b0 + m; b++)
+        for (int64_t b = b0; b < b0 + m; b++) {
           unpad_rows(g.canvas + b * s.image, s.image_rows, s.width, s.ld, out + b * s.pixels);
+          if (g.encoder) static_cast<T*>(a.kl)[b] = static_cast<T>(g.kl[b]);
+        }
       });
   });
 }

@@ -51,24 +51,34 @@ void start_backward(const ScanArgs& a, const Sizes<T>& s, const Group<T>& g,
   if (d.x) zero(d.x, s.image);
 }
 
-// From dL/dz and what the loss says of mu and log sigma to the gradient of the posterior's sums.
+// From dL/dz and what the loss says of mu, log sigma and the KL to the gradient of the posterior's
+// sums.
 template <class T>
 void posterior_backward(const ScanArgs& a, const Sizes<T>& s, const T* d_z, T* d_posterior,
-                        int64_t step, int64_t m) {
+                        int64_t step, int64_t b0, int64_t m) {
   constexpr int L = kLanes<T>;
   auto given = [](const void* p, int64_t at, int64_t count) {
     return p ? load_part(static_cast<const T*>(p) + at, count) : Vec<T>{};
   };
-  for (int64_t r = 0; r < m; r++)
+  for (int64_t r = 0; r < m; r++) {
+    const T d_kl = a.d_kl ? static_cast<const T*>(a.d_kl)[b0 + r] : T(0);
     for (int64_t u = 0; u < s.latent; u += L) {
       const int64_t at = (step + r) * s.latent + u, count = s.latent - u;
       const Vec<T> dz = load(d_z + r * s.latent_padded + u);
-      const Vec<T> moved = dz * vexp(given(a.log_sigma, at, count));  // dL/d(eps)
+      const Vec<T> sigma = vexp(given(a.log_sigma, at, count));
+      const Vec<T> d_eps = dz * sigma;
+      Vec<T> d_mu = dz + given(a.d_mu, at, count);
+      Vec<T> d_log_sigma = d_eps * given(a.eps, at, count) + given(a.d_log_sigma, at, count);
+      if (a.d_kl) {  // else 0 times an infinite sigma^2
+        d_mu += d_kl * given(a.mu, at, count);
+        d_log_sigma += d_kl * (sigma * sigma - T(1));
+      }
       T* to = d_posterior + r * s.ld_posterior + 2 * u;
-      store(to, dz + given(a.d_mu, at, count));
-      store(to + L, moved * given(a.eps, at, count) + given(a.d_log_sigma, at, count));
-      if (a.d_eps) store_part(static_cast<T*>(a.d_eps) + at, moved, count);
+      store(to, d_mu);
+      store(to + L, d_log_sigma);
+      if (a.d_eps) store_part(static_cast<T*>(a.d_eps) + at, d_eps, count);
     }
+  }
 }
 
 template <class T>
@@ -100,7 +110,7 @@ void backward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>
       continue;
     }
     T *d_h_enc = d.h_enc + b0 * s.ld_hidden, *d_posterior = d.posterior + at * s.ld_posterior;
-    posterior_backward(a, s, d_z, d_posterior, step, m);
+    posterior_backward(a, s, d_z, d_posterior, step, b0, m);
     multiply(rows(d_posterior, s.ld_posterior, w.posterior_to_h), w.posterior_to_h, d_h_enc,
              s.ld_hidden, m, true);
     d_gates = d.gates_enc + at * s.ld_gates;
@@ -241,7 +251,7 @@ void backward(const ScanArgs& args) {
   const int threads = args.shape.threads;
   // Forward may run again in here: it must write no output a second time.
   ScanArgs a = args;
-  a.mu = a.canvas = a.prior_canvas = nullptr;
+  a.kl = a.canvas = a.prior_canvas = nullptr;
   a.canvases = a.read_params = a.write_params = a.prior_canvases = a.prior_write_params = nullptr;
 
   Group<T> groups[2] = {{s, true}, {s, false}};

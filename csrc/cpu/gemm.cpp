@@ -105,23 +105,26 @@ template void multiply<double>(const double*, int64_t, int64_t, const double*, i
                                int64_t, int64_t, int64_t, int64_t, bool);
 
 template <class T>
-void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m, bool accumulate) {
+void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m, bool accumulate,
+              int64_t from, int64_t to) {
+  const int64_t from_pair = from / 2, to_pair = (to + 1) / 2;
   for (int64_t n = 0; n < B.N; n += kPanel<T>) {
     const int64_t width = B.width(n);
     if constexpr (kHaveBf16 && sizeof(T) == 4) {
       if (A.half) {
-        multiply_bf16(A.half, A.ld_half, 2, B.panel_pairs(n), width, C + n, ldc, m, width,
-                      (B.K + 1) / 2, accumulate);
+        multiply_bf16(A.half + 2 * from_pair, A.ld_half, 2, B.panel_pairs(n) + from_pair * width,
+                      width, C + n, ldc, m, width, to_pair - from_pair, accumulate);
         continue;
       }
     }
-    panel(A.data, A.ld, int64_t{1}, B.panel(n), width, C + n, ldc, m, width, B.K, accumulate);
+    panel(A.data + from, A.ld, int64_t{1}, B.panel(n) + from * width, width, C + n, ldc, m, width,
+          to - from, accumulate);
   }
 }
 template void multiply<float>(const Rows<float>&, const Packed<float>&, float*, int64_t, int64_t,
-                              bool);
+                              bool, int64_t, int64_t);
 template void multiply<double>(const Rows<double>&, const Packed<double>&, double*, int64_t,
-                               int64_t, bool);
+                               int64_t, bool, int64_t, int64_t);
 
 #ifdef DRAWGAN_BF16
 void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B, int64_t ldb,

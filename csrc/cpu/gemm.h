@@ -77,7 +77,14 @@ constexpr int64_t half_row(int64_t K) { return round_up(K + 1, 32) + 32; }  // n
 // Rows of K floats rounded to bf16 into `scratch`, m * half_row(K) numbers.
 Rows<float> halved(const float* data, int64_t ld, int64_t m, int64_t K, uint16_t* scratch);
 
+// Columns of A (rows of B) outside [from, to) are zeros in A and may be left out.
 template <class T>
-void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m, bool accumulate);
+void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m, bool accumulate,
+              int64_t from, int64_t to);
+template <class T>
+static inline void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m,
+                            bool accumulate) {
+  multiply(A, B, C, ldc, m, accumulate, 0, B.K);
+}
 
 }  // namespace drawgan::DRAWGAN_ISA

@@ -99,15 +99,15 @@ struct ScanArgs {
   const void *x, *eps, *prior_eps;  // [B, C, H, W], [T, B, Z], [T, B', Z]
   ScanWeights weights;              // read only
   void* saved;  // forward: out, backward: in; scan_saved_bytes() bytes, or null: nothing is kept
-  void *canvas, *mu, *log_sigma,
-      *prior_canvas;  // out, [B, C, H, W], [T, B, Z] twice, [B', C, H, W]
+  // Out, [B, C, H, W], [T, B, Z] twice, [B], [B', C, H, W]; no kl when forward runs again
+  void *canvas, *mu, *log_sigma, *kl, *prior_canvas;
   // Trace, out, each or null: every canvas and the raw numbers of every window
   void *canvases, *read_params, *write_params;  // [T, B, C, H, W], [T, B, 5] twice
   void *prior_canvases, *prior_write_params;    // [T, B', C, H, W], [T, B', 5]
-  // Backward. log_sigma is then an input: the forward's.
-  const void *d_canvas, *d_mu, *d_log_sigma, *d_prior_canvas;  // in, each or null
-  void *d_x, *d_eps, *d_prior_eps;                             // out, each or null
-  ScanWeights d_weights;                                       // out, each or null
+  // Backward. mu and log_sigma are then inputs: the forward's.
+  const void *d_canvas, *d_mu, *d_log_sigma, *d_kl, *d_prior_canvas;  // in, each or null
+  void *d_x, *d_eps, *d_prior_eps;                                    // out, each or null
+  ScanWeights d_weights;                                              // out, each or null
 };
 
 // Bytes to save for backward: per image of the batch, per prior sample, and constant. Sizes too

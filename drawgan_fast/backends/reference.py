@@ -128,6 +128,7 @@ class ReferenceBackend:
             out.canvas.to(result),
             out.mu.to(result),
             out.log_sigma.to(result),
+            out.kl.to(result),
             prior_canvas,
             out.trace,
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from drawgan_fast.attention_spec import AttentionSpec, describe
 from drawgan_fast.attention_spec import spec as resolve_spec
 from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawTrace, Memory
-from drawgan_fast.losses import bernoulli_nll, kl_standard_normal, log_prior_ratio
+from drawgan_fast.losses import bernoulli_nll, log_prior_ratio
 from drawgan_fast.models.base import (
     GenerativeModel,
     LossTerms,
@@ -123,7 +123,7 @@ class DRAW(GenerativeModel):
         self.check_images(x, minimum=1)
         out = self(x, eps)
         reconstruction = bernoulli_nll(out.canvas, x).mean()
-        kl = kl_standard_normal(out.mu, out.log_sigma, batch_dim=1).mean()
+        kl = out.kl.mean()
         return LossTerms(reconstruction + kl, reconstruction, kl)
 
     def reconstruct(self, x: Tensor, eps: Tensor | None = None) -> Tensor:

@@ -17,7 +17,6 @@ from drawgan_fast.losses import (
     discriminator_loss,
     gaussian_nll_unit_variance,
     generator_loss,
-    kl_standard_normal,
     mmd,
     ssim_loss,
 )
@@ -315,7 +314,7 @@ class DRAWGAN(GenerativeModel):
         real, drawn_logits, prior_logits = seen.logits.chunk(3)
         real_features, drawn_features, _ = seen.features.chunk(3)
         out = drawn.out
-        kl = kl_standard_normal(out.mu, out.log_sigma, batch_dim=1).mean()
+        kl = out.kl.mean()
         if self.reconstruction == "feature":
             reconstruction = gaussian_nll_unit_variance(drawn_features, real_features).mean()
         elif self.reconstruction == "pixel":

@@ -56,11 +56,13 @@ def draw_scan(
     prior_canvas = None
     if prior_eps is not None:
         prior_canvas = draw_generate(prior_eps, w, cfg, memory=memory).canvas
-    empty = eps.new_zeros(eps.shape)
+    mu = torch.stack(mus) if mus else eps.new_zeros(eps.shape)
+    log_sigma = torch.stack(log_sigmas) if log_sigmas else eps.new_zeros(eps.shape)
     return DrawOutput(
         canvas,
-        torch.stack(mus) if mus else empty,
-        torch.stack(log_sigmas) if log_sigmas else empty,
+        mu,
+        log_sigma,
+        kl_standard_normal(mu, log_sigma),
         prior_canvas,
         _trace(canvases, write_params, read_params, canvas, cfg) if trace else None,
     )
@@ -85,6 +87,11 @@ def draw_generate(
             canvases.append(canvas)
             write_params.append(params)
     return DrawSample(canvas, _trace(canvases, write_params, [], canvas, cfg) if trace else None)
+
+
+def kl_standard_normal(mu: Tensor, log_sigma: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) of [T, B, Z] numbers, summed to [B] (DRAW eq. 10, 11)."""
+    return (0.5 * (mu.square() + torch.expm1(2 * log_sigma) - 2 * log_sigma)).sum(dim=(0, 2))
 
 
 def _step(

@@ -80,7 +80,7 @@ def test_the_whole_graph_compiles_once_for_every_batch(trace: bool) -> None:
         def call(*inputs: Tensor, model: nn.Module = model) -> tuple[Tensor | None, ...]:
             if isinstance(model, Glance):
                 return model(*inputs)
-            return tuple(model(*inputs, trace=trace)[:4])
+            return tuple(model(*inputs, trace=trace)[:5])
 
         compiled = torch.compile(call, fullgraph=True, backend=counter, dynamic=True)
         counts = set()
@@ -103,7 +103,7 @@ def test_inductor() -> None:
     model, inputs = DrawCore(SMALL), scan_module_inputs(4, 3)
 
     def call(*inputs: Tensor) -> tuple[Tensor | None, ...]:
-        return tuple(model(*inputs)[:4])
+        return tuple(model(*inputs)[:5])
 
     compiled = torch.compile(call, fullgraph=True)
     assert_same(step(model, compiled, inputs), step(model, call, inputs))
@@ -230,13 +230,15 @@ def test_opcheck_of_draw_scan(recompute: bool) -> None:
     )
     plain = [x.detach(), eps.detach(), prior_eps.detach(), [w.detach() for w in weights]]
     torch.library.opcheck(OPS.draw_scan, (*plain, text, False, False, False, True))
-    canvas, mu, log_sigma, prior_canvas, saved, *_ = OPS.draw_scan(
+    canvas, mu, log_sigma, kl, prior_canvas, saved, *_ = OPS.draw_scan(
         *plain, text, True, recompute, False, False
     )
-    given = [torch.randn_like(canvas), torch.randn_like(mu), None, torch.randn_like(prior_canvas)]
+    given = [torch.randn_like(t) for t in (canvas, mu, log_sigma, kl, prior_canvas)]
+    given[2] = None
     wants = [True, False, True, *[i % 3 > 0 for i in range(16)]]
     torch.library.opcheck(
-        OPS.draw_scan_backward, (*plain, saved, log_sigma, *given, wants, text, recompute, False)
+        OPS.draw_scan_backward,
+        (*plain, saved, mu, log_sigma, *given, wants, text, recompute, False),
     )
 
 

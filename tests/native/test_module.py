@@ -41,7 +41,7 @@ def test_sizes_that_cannot_be_counted_are_refused(core: ModuleType, huge: str) -
     with pytest.raises(OverflowError, match="more numbers than can be counted"):
         core.scan_saved_bytes(shape)
     with pytest.raises(OverflowError, match="more numbers than can be counted"):
-        core.draw_scan(shape, 1, *[0] * 3, [0] * 16, *[0] * 10)
+        core.draw_scan(shape, 1, *[0] * 3, [0] * 16, *[0] * 11)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from drawgan_fast import PRESETS, DrawConfig, DrawWeights, record_backends
 from drawgan_fast import functional as F
+from drawgan_fast.losses import kl_standard_normal
 from tests.support.cases import strided
 from tests.support.conventions import ROWS
 
@@ -88,6 +90,9 @@ def test_matches_a_plain_loop(backend: str, cfg: DrawConfig, row: str) -> None:
         np.testing.assert_allclose(out.canvas[b].detach().numpy(), canvas, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(out.mu[:, b].detach().numpy(), mu, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(out.log_sigma[:, b].detach().numpy(), log_sigma, rtol=1e-10)
+        sigma2 = np.exp(2 * log_sigma)
+        kl = 0.5 * (mu**2 + sigma2 - np.log(sigma2) - 1).sum()  # with eq. 11's constant in full
+        np.testing.assert_allclose(out.kl[b].item(), kl, rtol=1e-10)
 
 
 def check_gradients(cfg: DrawConfig, *, fast: bool) -> None:
@@ -99,7 +104,7 @@ def check_gradients(cfg: DrawConfig, *, fast: bool) -> None:
 
     def run(x: Tensor, eps: Tensor, prior: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         out = F.draw_scan(x, eps, DrawWeights(**dict(zip(names, given))), cfg, prior_eps=prior)
-        return out.canvas, out.mu, out.log_sigma, out.prior_canvas
+        return out.canvas, out.mu, out.log_sigma, out.kl, out.prior_canvas
 
     given = [w for w in weights if w is not None]
     assert torch.autograd.gradcheck(run, (x, eps, prior, *given), fast_mode=fast)
@@ -126,6 +131,60 @@ def test_prior_samples_are_what_draw_generate_draws(backend: str) -> None:
     assert ran == {("draw_generate", backend): 1}
     assert torch.equal(out.prior_canvas, alone.canvas)
     assert F.draw_scan(x, eps, weights, SMALL).prior_canvas is None
+
+
+def posterior_at(log_sigma: float, mu: float = 0.0) -> DrawWeights:
+    """Weights of a posterior that never moves."""
+    Z = SMALL.latent_size
+    bias = torch.tensor([mu] * Z + [log_sigma] * Z, dtype=torch.float64)
+    weights = random_weights(SMALL)
+    return weights._replace(
+        posterior_w=torch.zeros_like(weights.posterior_w), posterior_b=bias.requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_kl_near_the_prior_and_far_from_it(backend: str, dtype: torch.dtype) -> None:
+    """Relative accuracy from log σ = 1e-6 on, where σ² - 1 - 2 log σ in plain float is noise."""
+    x, eps = (t.detach().to(dtype) for t in inputs(SMALL))
+    for log_sigma in (1e-6, -1e-3, 0.1, -0.499, 0.501, -2.0, 3.0, -40.0, 0.0):
+        u = 2.0 * log_sigma
+        series = u**2 * sum(u**k / float(math.factorial(k + 2)) for k in range(24))
+        each = 0.5 * (series if abs(u) < 4 else math.expm1(u) - u)
+        weights = DrawWeights(*(w.to(dtype) for w in posterior_at(log_sigma)))
+        kl = F.draw_scan(x, eps, weights, SMALL).kl
+        numbers = eps.shape[0] * SMALL.latent_size
+        # expm1(u) - u loses digits near the prior; the fast float32 form does not.
+        exact = backend != "reference" and dtype is torch.float32
+        lost = 0.0 if exact else torch.finfo(dtype).eps * numbers * abs(u)
+        expected = torch.full_like(kl, each * numbers)
+        torch.testing.assert_close(kl, expected, rtol=20 * torch.finfo(dtype).eps, atol=lost)
+        assert (kl >= 0).all()
+
+
+def test_a_posterior_of_infinite_variance_has_an_infinite_kl_and_other_gradients(
+    backend: str,
+) -> None:
+    """σ² beyond float: the KL says so, and a loss that does not look at it is not touched."""
+    x, eps = (t.detach().float() for t in inputs(SMALL))
+    weights = DrawWeights(*(w.float().detach().requires_grad_() for w in posterior_at(60.0)))
+    out = F.draw_scan(x, 0 * eps, weights, SMALL)
+    assert torch.isinf(out.kl).all()
+    gradients = torch.autograd.grad(out.canvas.sum() + out.mu.sum(), weights, allow_unused=True)
+    assert all(torch.isfinite(g).all() for g in gradients)
+
+
+def test_kl_is_the_loss_of_the_posterior(backend: str) -> None:
+    weights = random_weights(SMALL)
+    x, eps = inputs(SMALL)
+    out = F.draw_scan(x, eps, weights, SMALL)
+    expected = kl_standard_normal(out.mu, out.log_sigma)
+    torch.testing.assert_close(out.kl, expected)
+    got = torch.autograd.grad(out.kl.sum(), [x, *weights], retain_graph=True, allow_unused=True)
+    wanted = torch.autograd.grad(expected.sum(), [x, *weights], allow_unused=True)
+    for name, g, w in zip(("x", *DrawWeights._fields), got, wanted):
+        g, w = (torch.zeros(()) if t is None else t for t in (g, w))
+        torch.testing.assert_close(g, w.expand_as(g) if w.dim() == 0 else w, msg=name)
 
 
 def test_the_decoder_draws_the_posteriors_latents(backend: str) -> None:
@@ -170,6 +229,7 @@ def test_empty_batches_and_no_steps(backend: str, T: int, B: int) -> None:
     out = F.draw_scan(x, eps, weights, SMALL, trace=True)
     assert out.canvas.shape == x.shape
     assert out.mu.shape == eps.shape
+    assert out.kl.tolist() == [0.0] * B
     assert not out.canvas.any()
 
 

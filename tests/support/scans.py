@@ -46,6 +46,6 @@ def scan_of(
     def scan(x: Tensor, eps: Tensor, *rest: Tensor) -> tuple[Tensor | None, ...]:
         prior_eps, tensors = (rest[0], rest[1:]) if prior else (None, rest)
         weights = weights_of(cfg, tensors)
-        return tuple(F.draw_scan(x, eps, weights, cfg, prior_eps=prior_eps, memory=memory)[:4])
+        return tuple(F.draw_scan(x, eps, weights, cfg, prior_eps=prior_eps, memory=memory)[:5])
 
     return scan

@@ -66,6 +66,7 @@ def draw_scan(
         out.canvas.to(result),
         out.mu.to(result),
         out.log_sigma.to(result),
+        out.kl.to(result),
         None if prior_eps is None else out.prior_canvas.to(result),
         windows,
     )
@@ -147,7 +148,7 @@ def _trace(
 def _wanted(given: Gradients, needs: Sequence[bool]) -> list[bool]:
     """Of x, eps, prior_eps and each weight: whether a gradient is needed and is not None."""
     wants = list(needs)
-    if given.canvas is None and given.mu is None and given.log_sigma is None:
+    if all(d is None for d in given[:-1]):
         wants[0] = wants[1] = False
         for index, name in enumerate(DrawWeights._fields[: len(wants) - 3]):
             wants[3 + index] &= name not in _OF_THE_POSTERIOR
@@ -171,22 +172,22 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         out = run(x, eps, prior_eps, weights, cfg, options)
         ctx.cfg, ctx.options = cfg, options
-        ctx.mark_non_differentiable(*out[5:])
+        ctx.mark_non_differentiable(*out[len(Gradients._fields) :])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, eps, prior_eps, out.saved, out.log_sigma, *weights)
+        ctx.save_for_backward(x, eps, prior_eps, out.saved, out.mu, out.log_sigma, *weights)
         # The bytes stay with the graph: whoever keeps the results does not keep them too.
         return tuple(out._replace(saved=x.new_empty(0, dtype=torch.uint8)))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        given = Gradients(*gradients[:4])
+        given = Gradients(*gradients[: len(Gradients._fields)])
         refuse_batched("draw_scan", given)
         wants = _wanted(given, ctx.needs_input_grad[2:])
         if not any(wants):
             return (None,) * (2 + len(wants))
-        x, eps, prior_eps, saved, log_sigma, *weights = ctx.saved_tensors
-        tensors = (x, eps, prior_eps, saved, log_sigma, *weights, *given)
-        forward = (x, eps, prior_eps, weights, saved, log_sigma)
+        x, eps, prior_eps, saved, mu, log_sigma, *weights = ctx.saved_tensors
+        tensors = (x, eps, prior_eps, saved, mu, log_sigma, *weights, *given)
+        forward = (x, eps, prior_eps, weights, saved, mu, log_sigma)
         if torch.is_grad_enabled() or not direct(tensors):
             text = config_text(ctx.cfg)
             return (None, None, *_traced_backward(forward, given, wants, text, ctx.options))
@@ -266,22 +267,22 @@ def _setup_context(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
     x, eps, prior_eps, weights, ctx.config, *options = inputs
     ctx.options = Options(*options)
     out = Scan(*output)
-    ctx.mark_non_differentiable(*out[5:])
+    ctx.mark_non_differentiable(*out[len(Gradients._fields) :])
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, eps, prior_eps, out.saved, out.log_sigma, *weights)
+    ctx.save_for_backward(x, eps, prior_eps, out.saved, out.mu, out.log_sigma, *weights)
 
 
 def _formula(ctx: Any, gradients: list[Tensor | None]) -> Any:
     if not ctx.options.save:
         raise RuntimeError("draw_scan must be called with save=True to be differentiated")
-    given = Gradients(*gradients[:4])
+    given = Gradients(*gradients[: len(Gradients._fields)])
     refuse_batched("draw_scan", given)
     of_x, of_eps, of_prior_eps, of_weights = ctx.needs_input_grad[:4]
     wants = _wanted(given, [of_x, of_eps, of_prior_eps, *of_weights])
     out: list[Tensor | None] = [None] * len(wants)
     if any(wants):
-        x, eps, prior_eps, saved, log_sigma, *weights = ctx.saved_tensors
-        forward = (x, eps, prior_eps, weights, saved, log_sigma)
+        x, eps, prior_eps, saved, mu, log_sigma, *weights = ctx.saved_tensors
+        forward = (x, eps, prior_eps, weights, saved, mu, log_sigma)
         out = _traced_backward(forward, given, wants, ctx.config, ctx.options)
     return (*out[:3], out[3:], None, None, None, None, None)
 
@@ -292,10 +293,12 @@ def _backward_operator(
     prior_eps: Tensor | None,
     weights: list[Tensor],
     saved: Tensor,
+    mu: Tensor,
     log_sigma: Tensor,
     d_canvas: Tensor | None,
     d_mu: Tensor | None,
     d_log_sigma: Tensor | None,
+    d_kl: Tensor | None,
     d_prior_canvas: Tensor | None,
     wants: list[bool],
     config: str,
@@ -309,15 +312,17 @@ def _backward_operator(
     size = saved_bytes(cfg, T, B, prior, x.dtype, options)
     check_shape("saved", saved, (size,), torch.uint8)
     for name, tensor, shape in (
+        ("mu", mu, (T, B, Z)),
         ("log_sigma", log_sigma, (T, B, Z)),
         ("d_canvas", d_canvas, x.shape),
         ("d_mu", d_mu, (T, B, Z)),
         ("d_log_sigma", d_log_sigma, (T, B, Z)),
+        ("d_kl", d_kl, (B,)),
         ("d_prior_canvas", d_prior_canvas, (prior, *x.shape[1:])),
     ):
         check_shape(name, tensor, shape, x.dtype)
-    given = Gradients(d_canvas, d_mu, d_log_sigma, d_prior_canvas)
-    forward = (x, eps, prior_eps, weights, saved, log_sigma)
+    given = Gradients(d_canvas, d_mu, d_log_sigma, d_kl, d_prior_canvas)
+    forward = (x, eps, prior_eps, weights, saved, mu, log_sigma)
     gradients = run_backward(*forward, given, wants, cfg, options)
     return [gradient for gradient in gradients if gradient is not None]
 
@@ -328,10 +333,12 @@ def _backward_fake(
     prior_eps: Tensor | None,
     weights: list[Tensor],
     saved: Tensor,
+    mu: Tensor,
     log_sigma: Tensor,
     d_canvas: Tensor | None,
     d_mu: Tensor | None,
     d_log_sigma: Tensor | None,
+    d_kl: Tensor | None,
     d_prior_canvas: Tensor | None,
     wants: list[bool],
     config: str,
@@ -353,9 +360,9 @@ define(
 )
 define(
     "draw_scan_backward",
-    "(Tensor x, Tensor eps, Tensor? prior_eps, Tensor[] weights, Tensor saved, Tensor log_sigma, "
-    "Tensor? d_canvas, Tensor? d_mu, Tensor? d_log_sigma, Tensor? d_prior_canvas, bool[] wants, "
-    "str config, bool recompute, bool bf16) -> Tensor[]",
+    "(Tensor x, Tensor eps, Tensor? prior_eps, Tensor[] weights, Tensor saved, Tensor mu, "
+    "Tensor log_sigma, Tensor? d_canvas, Tensor? d_mu, Tensor? d_log_sigma, Tensor? d_kl, "
+    "Tensor? d_prior_canvas, bool[] wants, str config, bool recompute, bool bf16) -> Tensor[]",
     _backward_operator,
     _backward_fake,
 )

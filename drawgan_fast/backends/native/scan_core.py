@@ -30,6 +30,7 @@ class Scan(NamedTuple):
     canvas: Tensor  # [B, C, H, W]
     mu: Tensor  # [T, B, Z]
     log_sigma: Tensor  # [T, B, Z]
+    kl: Tensor  # [B]
     prior_canvas: Tensor  # [B', C, H, W]
     saved: Tensor  # bytes
     canvases: Tensor  # [T, B, C, H, W]
@@ -45,6 +46,7 @@ class Gradients(NamedTuple):
     canvas: Tensor | None
     mu: Tensor | None
     log_sigma: Tensor | None
+    kl: Tensor | None
     prior_canvas: Tensor | None
 
 
@@ -109,7 +111,7 @@ def run(
     if size:
         # The core's own memory, so that the next step finds these pages mapped and warm.
         out = out._replace(saved=workspace(size))
-    traced = out[5:] if options.trace else (None,) * 5
+    traced = out[-5:] if options.trace else (None,) * 5
     core().draw_scan(
         _shape(cfg, T, B, prior, options.recompute, options.bf16, x.dtype is torch.float64),
         torch.get_num_threads(),
@@ -121,6 +123,7 @@ def run(
         out.canvas.data_ptr(),
         out.mu.data_ptr(),
         out.log_sigma.data_ptr(),
+        out.kl.data_ptr(),
         out.prior_canvas.data_ptr(),
         *[pointer(tensor) for tensor in traced],
     )
@@ -141,6 +144,7 @@ def allocate(x: Tensor, T: int, prior: Any, cfg: DrawConfig, options: Options) -
         canvas=x.new_empty(B, *image),
         mu=x.new_empty(T, B, Z),
         log_sigma=x.new_empty(T, B, Z),
+        kl=x.new_empty(B),
         prior_canvas=x.new_empty(prior, *image),
         saved=x.new_empty(0, dtype=torch.uint8),
         canvases=x.new_empty(steps, B, *image),
@@ -157,6 +161,7 @@ def run_backward(
     prior_eps: Tensor | None,
     weights: Sequence[Tensor | None],
     saved: Tensor,
+    mu: Tensor,  # [T, B, Z] of the forward
     log_sigma: Tensor,  # [T, B, Z] of the forward
     given: Gradients,
     wants: Sequence[bool],  # of x, eps, prior_eps and each weight
@@ -166,7 +171,7 @@ def run_backward(
     """Gradients in the order of ``wants``, None for those that are not wanted."""
     T, B, _ = eps.shape
     prior = 0 if prior_eps is None else prior_eps.shape[1]
-    x, eps, log_sigma = dense(x), dense(eps), dense(log_sigma)
+    x, eps, mu, log_sigma = dense(x), dense(eps), dense(mu), dense(log_sigma)
     prior_eps = None if prior_eps is None else dense(prior_eps)
     weights = [None if weight is None else dense(weight) for weight in weights]
     given = Gradients(*(None if d is None else dense(d) for d in given))
@@ -182,6 +187,7 @@ def run_backward(
         pointer(prior_eps),
         _sixteen(weights),
         saved.data_ptr(),
+        mu.data_ptr(),
         log_sigma.data_ptr(),
         *[pointer(d) for d in given],
         *[pointer(gradient) for gradient in gradients[:3]],
