@@ -103,10 +103,17 @@ def _targets(run: Run) -> str:
         verdict = {True: "yes", False: "**no**", None: NOT_MEASURED}[met]
         if run.quick and met is not None:
             verdict = "not judged"
-        rows.append([target.text, target.required, _spread(measured, unit), verdict])
+        floor = target.at_floor(run)
+        alone = "" if floor is None else _spread(floor, "×")
+        rows.append([target.text, target.required, _spread(measured, unit), alone, verdict])
         if met is False and not run.quick:
             missed.append(f"- {target.text}: {_spread(measured, unit)}, required {target.required}")
-    text = _table(["", "required", "measured", "met"], rows)
+    text = _table(["", "required", "measured", "products alone", "met"], rows)
+    text += (
+        "\nProducts alone: what the ratio would be if a step were its matrix products and nothing "
+        "else, each by the fastest library (the floor below; bfloat16's for bfloat16). Where that "
+        "is under what is required, only fewer operations or a faster product would reach it.\n"
+    )
     if missed:
         text += "\nNot met:\n\n" + "\n".join(missed) + "\n"
     return text

@@ -49,6 +49,15 @@ class Target:
         below = run.fastest(self.group, self.denominator)
         return None if below is None else run.ratio(self.group, above, below)
 
+    def at_floor(self, run: Run) -> Quantiles | None:
+        """What a speed-up would be for a step of matrix products alone; None for the others."""
+        floors = {("ours",): "floor", ("ours-bf16",): "floor bf16"}
+        floor = floors.get(tuple(self.denominator or ()))
+        above = run.fastest(self.group, self.numerator)
+        if floor is None or above is None or not self.group.startswith("step/"):
+            return None
+        return run.ratio(self.group, above, floor)
+
     def met(self, run: Run) -> bool | None:
         """Whether the median keeps the bound; None where it was not measured."""
         measured = self.measured(run)
