@@ -16,7 +16,9 @@ PACKAGE = Path(drawgan_fast.__file__).parent
 # From the ground up; a room imports only rooms of its own floor's name or of floors below.
 FLOORS: list[set[str]] = [
     {"_version", "errors", "files", "attention_spec", "draw_config"},
-    {"reference", "kernels", "_native"},
+    {"reference", "_native"},
+    {"window_map"},
+    {"kernels"},
     {"backends"},
     {"ops"},
     {"functional"},

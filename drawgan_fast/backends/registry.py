@@ -13,8 +13,10 @@ from typing import Any
 import torch
 
 from drawgan_fast.backends.base import Backend, BackendError
+from drawgan_fast.backends.compiled import CompiledBackend, Kernels
 from drawgan_fast.backends.native import NativeBackend
 from drawgan_fast.backends.reference import ReferenceBackend
+from drawgan_fast.backends.triton import TritonBackend
 
 ENVIRONMENT_VARIABLE = "DRAWGAN_BACKEND"
 AUTOMATIC = "auto"
@@ -32,6 +34,7 @@ def register(backend: Backend) -> None:
     _backends[backend.name] = backend
 
 
+register(TritonBackend())
 register(NativeBackend())
 register(ReferenceBackend())
 
@@ -131,6 +134,22 @@ def select(op: str, args: Mapping[str, Any]) -> Backend:
         elif backend.asked_for():
             raise BackendError(f"backend {backend.name!r} cannot run here: {reason}")
     raise BackendError(f"no backend can run {op}")  # unreachable: reference runs everything
+
+
+def compiled_kernels(device: torch.device) -> Kernels:
+    """Kernels for a registered operator on a device: the forced backend's, or the first in line.
+
+    Raises:
+        BackendError: no compiled backend runs there, or the forced one does not.
+    """
+    forced = _requested()
+    for name, backend in _backends.items():
+        if (forced or name) != name or not isinstance(backend, CompiledBackend):
+            continue
+        if backend.unavailable() is None and backend.kernels.device == device.type:
+            return backend.kernels
+    wanted = f"the forced backend {forced!r}" if forced else "a compiled backend"
+    raise BackendError(f"a registered operator needs {wanted} on {device}, and there is none")
 
 
 def _record(op: str, backend: Backend) -> Backend:

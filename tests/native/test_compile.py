@@ -15,7 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from drawgan_fast import functional as F
 from drawgan_fast import use_backend
-from drawgan_fast.backends.native.convention import config_text, spec_text
+from drawgan_fast.backends.compiled.texts import config_text, spec_text
 from drawgan_fast.nn import AttentionReader, AttentionWriter, DrawCore, LSTMCell
 from tests.support.cases import windows
 from tests.support.scans import SMALL, scan_inputs

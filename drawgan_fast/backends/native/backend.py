@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from drawgan_fast._native import CPU_ISA_VARIABLE
-from drawgan_fast.backends.native.attention_read import attention_read
-from drawgan_fast.backends.native.attention_write import attention_write
-from drawgan_fast.backends.native.calls import reason_against
+from drawgan_fast.backends.compiled import CompiledBackend
 from drawgan_fast.backends.native.core import unavailable
-from drawgan_fast.backends.native.draw_scan import draw_generate, draw_scan
-from drawgan_fast.backends.native.lstm_cell import lstm_cell
+from drawgan_fast.backends.native.kernels import NativeKernels
 
 
-class NativeBackend:
+class NativeBackend(CompiledBackend):
     """C++ on the CPU: float32 and float64 (half types compute in float32), first derivatives.
 
     Under ``torch.autocast("cpu", dtype=torch.bfloat16)`` the operands of the LSTM's and of the
@@ -25,6 +20,7 @@ class NativeBackend:
     """
 
     name = "native"
+    kernels = NativeKernels()
 
     def unavailable(self) -> str | None:
         """Why the compiled core is not here, or None if it is."""
@@ -33,13 +29,3 @@ class NativeBackend:
     def asked_for(self) -> bool:
         """Whether ``DRAWGAN_CPU_ISA`` names an instruction set, which only the core has."""
         return bool(os.environ.get(CPU_ISA_VARIABLE))
-
-    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
-        """Strided float tensors on the CPU, outside of torch.func and forward-mode autograd."""
-        return reason_against(args)
-
-    attention_read = staticmethod(attention_read)
-    attention_write = staticmethod(attention_write)
-    lstm_cell = staticmethod(lstm_cell)
-    draw_scan = staticmethod(draw_scan)
-    draw_generate = staticmethod(draw_generate)

@@ -1,7 +1,7 @@
-"""How a call reaches the core: which ones can, which go straight there, which must be seen.
+"""How a call reaches the kernels: which ones can, which go straight there, which must be seen.
 
 A registered operator costs 10 to 30 µs of host time, more than the small kernels themselves. So a
-call on plain tensors goes straight to the core, and a registered operator is called only where
+call on plain tensors goes straight to the kernels, and a registered operator is called only where
 something watches: a compiler, an exporter, a dispatch mode, a tensor subclass.
 """
 
@@ -20,12 +20,12 @@ from torch.nn import Parameter
 _PLAIN = (Tensor, Parameter)
 _STRIDED = torch.strided
 _TRACED = (FakeTensor, FunctionalTensor)
-_COMPUTED = (torch.float32, torch.float64)
+_DEVICES = {"cpu": "the CPU", "cuda": "a GPU"}
 _TAKEN = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def reason_against(args: Mapping[str, Any]) -> str | None:
-    """Why these arguments cannot go to the core, or None if they can."""
+def reason_against(args: Mapping[str, Any], device: str) -> str | None:
+    """Why these arguments cannot go to kernels of that device type, or None if they can."""
     if torch._C._functorch.maybe_current_level() is not None:
         return "torch.func transforms are not supported"
     if forward_ad._current_level >= 0:
@@ -33,21 +33,25 @@ def reason_against(args: Mapping[str, Any]) -> str | None:
     for name, value in args.items():
         for tensor in value if isinstance(value, tuple) else (value,):
             # Plain tensors first: most calls have no others, and each costs host time.
-            if type(tensor) in _PLAIN and tensor.is_cpu and tensor.layout is _STRIDED:
+            if (
+                type(tensor) in _PLAIN
+                and tensor.device.type == device
+                and tensor.layout is _STRIDED
+            ):
                 if tensor.dtype not in _TAKEN:
                     return f"{name} has dtype {tensor.dtype}, which it does not take"
             elif isinstance(tensor, Tensor):
-                reason = _against(name, tensor)
+                reason = _against(name, tensor, device)
                 if reason is not None:
                     return reason
     return None
 
 
-def _against(name: str, tensor: Tensor) -> str | None:
+def _against(name: str, tensor: Tensor, device: str) -> str | None:
     if tensor.dtype not in _TAKEN:
         return f"{name} has dtype {tensor.dtype}, which it does not take"
-    if tensor.device.type != "cpu":
-        return f"{name} is on {tensor.device}, and it runs on the CPU"
+    if tensor.device.type != device:
+        return f"{name} is on {tensor.device}, and it runs on {_DEVICES.get(device, device)}"
     if tensor.layout is not _STRIDED:
         return f"{name} has layout {tensor.layout}, and it takes strided tensors"
     kind = type(tensor)
@@ -71,7 +75,7 @@ def watched() -> bool:
 
 
 def direct(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether a call on these tensors may go straight to the core."""
+    """Whether a call on these tensors may go straight to the kernels."""
     if watched():
         return False
     for tensor in tensors:  # noqa: SIM110  a generator would double the cost of these checks
@@ -80,12 +84,12 @@ def direct(tensors: Iterable[Tensor | None]) -> bool:
     return True
 
 
-def computed_as_they_are(tensors: Sequence[Tensor | None]) -> bool:
-    """Whether the tensors, of which the first is given, have one dtype that the core takes."""
+def computed_as_they_are(tensors: Sequence[Tensor | None], dtypes: tuple[torch.dtype, ...]) -> bool:
+    """Whether the tensors, of which the first is given, have one of these dtypes."""
     first = tensors[0]
     assert first is not None
     dtype = first.dtype
-    if dtype not in _COMPUTED:
+    if dtype not in dtypes:
         return False
     for tensor in tensors:  # noqa: SIM110
         if tensor is not None and tensor.dtype is not dtype:
@@ -109,7 +113,7 @@ def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """The tensor laid out as the core reads it: contiguous, no lazy minus sign."""
+    """The tensor laid out as kernels read it: contiguous, no lazy minus sign."""
     tensor = tensor.contiguous()
     return tensor.resolve_neg() if tensor.is_neg() else tensor
 
@@ -119,10 +123,11 @@ def pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def autocast_bf16(dtype: torch.dtype) -> bool:
-    """Whether autocast lets products of ``dtype`` operands round them to bfloat16."""
+def autocast_bf16(tensor: Tensor) -> bool:
+    """Whether autocast lets products of a tensor's kind round their operands to bfloat16."""
+    device = tensor.device.type
     return (
-        dtype is torch.float32
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") is torch.bfloat16
+        tensor.dtype is torch.float32
+        and torch.is_autocast_enabled(device)
+        and torch.get_autocast_dtype(device) is torch.bfloat16
     )

@@ -9,8 +9,17 @@ import torch
 from torch import Tensor
 
 from drawgan_fast.backends.base import BackendError
+from drawgan_fast.backends.compiled.kernels import Kernels
 
 NAMESPACE = "drawgan_fast"
+DEVICES = ("cpu", "cuda")
+
+
+def kernels_on(device: torch.device) -> Kernels:
+    """The kernels that run a registered operator there: the forced backend's, or the first."""
+    from drawgan_fast.backends.registry import compiled_kernels  # it imports the backends
+
+    return compiled_kernels(device)
 
 
 def define(
@@ -22,30 +31,31 @@ def define(
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
 ) -> None:
-    """Register ``drawgan_fast::name`` for the CPU, with a fake, a gradient and an autocast rule.
+    """Register ``drawgan_fast::name``, with a fake, a gradient and an autocast rule.
 
     Args:
         name: of the operator.
         schema: its arguments and returns, functional.
-        run: the implementation on CPU tensors of one dtype.
+        run: the implementation on tensors of one dtype and device; see :func:`kernels_on`.
         fake: shapes and dtypes of what ``run`` returns, for symbolic sizes too.
         setup_context, backward: the autograd formula; without them a gradient is refused.
     """
     operator = torch.library.custom_op(
-        f"{NAMESPACE}::{name}", run, mutates_args=(), device_types="cpu", schema=schema
+        f"{NAMESPACE}::{name}", run, mutates_args=(), device_types=DEVICES, schema=schema
     )
     operator.register_fake(fake)
     operator.register_autograd(backward or _no_second_derivative(name), setup_context=setup_context)
     # A filter rounded to bfloat16 no longer sums to one, and products that may round their
     # operands say so in an argument of their own.
-    operator.register_autocast("cpu", torch.float32)
+    for device in DEVICES:
+        operator.register_autocast(device, torch.float32)
     operator.register_vmap(_no_vmap(name))
 
 
 def _no_second_derivative(name: str) -> Callable[..., NoReturn]:
     def backward(ctx: Any, *gradients: Any) -> NoReturn:
         raise BackendError(
-            f"{name.removesuffix('_backward')} can be differentiated once on the native backend; "
+            f"{name.removesuffix('_backward')} can be differentiated once on a compiled backend; "
             'for second derivatives run it under drawgan_fast.use_backend("reference")'
         )
 
@@ -62,7 +72,7 @@ def refuse_batched(name: str, gradients: Iterable[Tensor | None]) -> None:
 def _no_vmap(name: str) -> Callable[..., NoReturn]:
     def vmap(info: Any, in_dims: Any, *args: Any) -> NoReturn:
         raise BackendError(
-            f"{name} of the native backend has no batching rule for torch.vmap; run it under "
+            f"{name} of a compiled backend has no batching rule for torch.vmap; run it under "
             'drawgan_fast.use_backend("reference")'
         )
 
@@ -70,7 +80,7 @@ def _no_vmap(name: str) -> Callable[..., NoReturn]:
 
 
 def check_shape(name: str, tensor: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> None:
-    """Raise unless a registered operator's argument is what the core will read.
+    """Raise unless a registered operator's argument is what kernels will read.
 
     The functional layer has checked its calls; this guards ``torch.ops.drawgan_fast``, which an
     exported program calls without it.

@@ -1,0 +1,34 @@
+"""Without a GPU: every test of this folder, in Triton's interpreter, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from drawgan_fast import backends
+from tests.triton.conftest import IN_PROCESS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(IN_PROCESS, reason="the tests run in this process")
+def test_kernels_in_the_interpreter() -> None:
+    if "not installed" in (backends()["triton"] or ""):
+        pytest.skip(backends()["triton"] or "")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/triton"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
+    assert " passed" in ran.stdout
+    print(ran.stdout.strip().splitlines()[-1])
+    assert not torch.cuda.is_available()
