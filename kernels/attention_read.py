@@ -8,7 +8,6 @@ backward with these symbols.
 # mypy: ignore-errors
 import triton
 import triton.language as tl
-
 from drawgan_fast.kernels.window import (
     add_gradients,
     filter_tile,
@@ -106,22 +105,22 @@ def attention_read_kernel(
     other += (b * C + c) * (H * W)
     R = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
     R_other = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
-    for start_x in range(0, W, BLOCK_W):
-        V = tl.zeros([BLOCK_N, BLOCK_W], tl.float32)  # F_y·I
-        V_other = tl.zeros([BLOCK_N, BLOCK_W], tl.float32)
-        for start_y in range(0, H, BLOCK_H):
+    for start_x in tl.range(0, W, BLOCK_W, disable_licm=True):
+        V = tl.zeros([BLOCK_W, BLOCK_N], tl.float32)  # Iᵀ·F_yᵀ
+        V_other = tl.zeros([BLOCK_W, BLOCK_N], tl.float32)
+        for start_y in tl.range(0, H, BLOCK_H, disable_licm=True):
             F_y = filter_tile(axis_y, start_y, h, H, N, BLOCK_H, MAP)
             I = load_tile(image, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
-            V = tl.dot(F_y, I, V, input_precision=PRECISION)
+            V = tl.dot(tl.trans(I), F_y, V, input_precision=PRECISION)
             if SECOND:
                 I_other = load_tile(other, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
                 if SECOND == 2:  # beyond the image F is 0
                     I_other = I - tl.sigmoid(I_other)
-                V_other = tl.dot(F_y, I_other, V_other, input_precision=PRECISION)
-        F_x = tl.trans(filter_tile(axis_x, start_x, h, W, N, BLOCK_W, MAP))
-        R = tl.dot(V, F_x, R, input_precision=PRECISION)
+                V_other = tl.dot(tl.trans(I_other), F_y, V_other, input_precision=PRECISION)
+        F_x = filter_tile(axis_x, start_x, h, W, N, BLOCK_W, MAP)
+        R = tl.dot(tl.trans(V), F_x, R, input_precision=PRECISION)
         if SECOND:
-            R_other = tl.dot(V_other, F_x, R_other, input_precision=PRECISION)
+            R_other = tl.dot(tl.trans(V_other), F_x, R_other, input_precision=PRECISION)
     at = b * glimpse_stride + c * (N * N)
     store_patch(glimpse + at, intensity * R, N, BLOCK_N, MAP.transposed)
     if SECOND:
@@ -129,6 +128,63 @@ def attention_read_kernel(
 
 
 @triton.jit
+def _read_tile_backward(
+    dF_y,  # [BLOCK_H, BLOCK_N], added to
+    dF_x,  # [BLOCK_W, BLOCK_N], added to
+    F_y,  # [BLOCK_H, BLOCK_N]
+    F_x,  # [BLOCK_W, BLOCK_N]
+    intensity,
+    image,  # of this sample, [C, H, W]
+    canvas,  # the same, if ERROR
+    d_glimpse,  # of this sample, [C, N, N]
+    d_image,  # [C, H, W], if WANTS_IMAGE
+    d_canvas,  # [C, H, W], if WANTS_CANVAS
+    start_y,
+    start_x,
+    C,
+    MAP: tl.constexpr,
+    H: tl.constexpr,
+    W: tl.constexpr,
+    N: tl.constexpr,
+    ERROR: tl.constexpr,  # what was read is image − sigmoid(canvas)
+    WANTS_IMAGE: tl.constexpr,
+    WANTS_CANVAS: tl.constexpr,
+    ADDS_TO_IMAGE: tl.constexpr,
+    ADDS_TO_CANVAS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """What one glimpse's gradient says of a tile: of its filters, and of its pixels."""
+    BLOCK_N: tl.constexpr = F_y.shape[1]
+    BLOCK_H: tl.constexpr = F_y.shape[0]
+    BLOCK_W: tl.constexpr = F_x.shape[0]
+    # Products of the filters alone are formed again for every channel: kept, they would spill.
+    for c in tl.range(C, disable_licm=True):
+        at = c * (H * W)  # within a sample 32 bits are enough
+        R = intensity * load_patch(d_glimpse + c * (N * N), N, BLOCK_N, MAP.transposed)
+        Z = tl.dot(F_x, tl.trans(R), input_precision=PRECISION)  # [BLOCK_W, BLOCK_N]
+        Y = tl.dot(F_y, R, input_precision=PRECISION)  # [BLOCK_H, BLOCK_N]
+        I = load_tile(image + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
+        if ERROR:
+            sigmoid = tl.sigmoid(load_tile(canvas + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W))
+            I -= sigmoid
+        dF_y = tl.dot(I, Z, dF_y, input_precision=PRECISION)
+        dF_x = tl.dot(tl.trans(I), Y, dF_x, input_precision=PRECISION)
+        if WANTS_IMAGE or WANTS_CANVAS:
+            d = tl.dot(Y, tl.trans(F_x), input_precision=PRECISION)
+            if WANTS_CANVAS:
+                d_y = d * (sigmoid * sigmoid - sigmoid)
+                if ADDS_TO_CANVAS:
+                    d_y += load_tile(d_canvas + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
+                store_tile(d_canvas + at, d_y, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
+            if WANTS_IMAGE:
+                if ADDS_TO_IMAGE:
+                    d += load_tile(d_image + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
+                store_tile(d_image + at, d, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
+    return dF_y, dF_x
+
+
+# One channel is no special case: without their loop, products would be kept, and spill.
+@triton.jit(do_not_specialize=["C"])
 def attention_read_backward_kernel(
     image,  # [B, C, H, W]
     other,  # [B, C, H, W]: SECOND = 1: another image; 2: the canvas
@@ -159,70 +215,115 @@ def attention_read_backward_kernel(
 ):
     """Grid (B,): a window's gradient is the sum over a sample's channels, images and tiles."""
     b = tl.program_id(0).to(tl.int64)
+    image += b * C * (H * W)
+    other += b * C * (H * W)
+    d_image += b * C * (H * W)
+    d_other += b * C * (H * W)
+    d_glimpse += b * glimpse_stride
+    d_other_glimpse += b * glimpse_stride
     y, x, delta, h, intensity = window(window_params + b * params_stride, MAP)
     axis_y = filters_with_derivatives(y, delta, h, H, N, BLOCK_N, BLOCK_H, MAP)
     axis_x = filters_with_derivatives(x, delta, h, W, N, BLOCK_N, BLOCK_W, MAP)
-    zeros = tl.zeros([BLOCK_N], tl.float32)
-    d_y, d_x, d_delta, d_log_sigma2, d_log_intensity = zeros, zeros, zeros, zeros, zeros
-    for start_y in range(0, H, BLOCK_H):
+    d_y, d_x, d_delta, d_log_sigma2, d_log_intensity = 0.0, 0.0, 0.0, 0.0, 0.0
+    for start_y in tl.range(0, H, BLOCK_H, disable_licm=True):
         F_y = filter_tile_of(axis_y, start_y, h, H, N, BLOCK_H, MAP)
-        for start_x in range(0, W, BLOCK_W):
+        for start_x in tl.range(0, W, BLOCK_W, disable_licm=True):
             F_x = filter_tile_of(axis_x, start_x, h, W, N, BLOCK_W, MAP)
-            dF_y = tl.zeros([BLOCK_N, BLOCK_H], tl.float32)
-            dF_x = tl.zeros([BLOCK_N, BLOCK_W], tl.float32)
-            for c in range(C):
-                at = (b * C + c) * (H * W)
-                patch = b * glimpse_stride + c * (N * N)
-                I = load_tile(image + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
-                dI = tl.zeros([BLOCK_H, BLOCK_W], tl.float32)
-                if HAS_FIRST:
-                    R = intensity * load_patch(d_glimpse + patch, N, BLOCK_N, MAP.transposed)
-                    Z = tl.dot(R, F_x, input_precision=PRECISION)  # R·F_x
-                    Y = tl.dot(tl.trans(R), F_y, input_precision=PRECISION)  # Rᵀ·F_y
-                    dF_y = tl.dot(Z, tl.trans(I), dF_y, input_precision=PRECISION)
-                    dF_x = tl.dot(Y, I, dF_x, input_precision=PRECISION)
-                    if WANTS_IMAGE:
-                        dI = tl.dot(tl.trans(F_y), Z, dI, input_precision=PRECISION)
-                if HAS_SECOND:
-                    R = intensity * load_patch(d_other_glimpse + patch, N, BLOCK_N, MAP.transposed)
-                    Z = tl.dot(R, F_x, input_precision=PRECISION)
-                    Y = tl.dot(tl.trans(R), F_y, input_precision=PRECISION)
-                    I_other = load_tile(other + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
-                    if SECOND == 2:
-                        sigmoid = tl.sigmoid(I_other)
-                        I_other = I - sigmoid
-                    dF_y = tl.dot(Z, tl.trans(I_other), dF_y, input_precision=PRECISION)
-                    dF_x = tl.dot(Y, I_other, dF_x, input_precision=PRECISION)
-                    if WANTS_OTHER or (SECOND == 2 and WANTS_IMAGE):
-                        d = tl.dot(tl.trans(F_y), Z, input_precision=PRECISION)
-                        if SECOND == 2:
-                            dI += d  # image − sigmoid(canvas) sees the image too
-                            d *= sigmoid * sigmoid - sigmoid
-                        if WANTS_OTHER:
-                            if ADDS:
-                                d += load_tile(
-                                    d_other + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W
-                                )
-                            store_tile(d_other + at, d, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
-                if WANTS_IMAGE:
-                    if ADDS:
-                        dI += load_tile(d_image + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
-                    store_tile(d_image + at, dI, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
+            dF_y = tl.zeros([BLOCK_H, BLOCK_N], tl.float32)
+            dF_x = tl.zeros([BLOCK_W, BLOCK_N], tl.float32)
+            if HAS_FIRST:
+                dF_y, dF_x = _read_tile_backward(
+                    dF_y,
+                    dF_x,
+                    F_y,
+                    F_x,
+                    intensity,
+                    image,
+                    other,
+                    d_glimpse,
+                    d_image,
+                    d_other,
+                    start_y,
+                    start_x,
+                    C,
+                    MAP,
+                    H,
+                    W,
+                    N,
+                    False,
+                    WANTS_IMAGE,
+                    False,
+                    ADDS,
+                    False,
+                    PRECISION,
+                )
+            if HAS_SECOND and SECOND == 1:
+                dF_y, dF_x = _read_tile_backward(
+                    dF_y,
+                    dF_x,
+                    F_y,
+                    F_x,
+                    intensity,
+                    other,
+                    image,
+                    d_other_glimpse,
+                    d_other,
+                    d_image,
+                    start_y,
+                    start_x,
+                    C,
+                    MAP,
+                    H,
+                    W,
+                    N,
+                    False,
+                    WANTS_OTHER,
+                    False,
+                    ADDS,
+                    False,
+                    PRECISION,
+                )
+            if HAS_SECOND and SECOND == 2:  # the error image sees the image and the canvas
+                dF_y, dF_x = _read_tile_backward(
+                    dF_y,
+                    dF_x,
+                    F_y,
+                    F_x,
+                    intensity,
+                    image,
+                    other,
+                    d_other_glimpse,
+                    d_image,
+                    d_other,
+                    start_y,
+                    start_x,
+                    C,
+                    MAP,
+                    H,
+                    W,
+                    N,
+                    True,
+                    WANTS_IMAGE,
+                    WANTS_OTHER,
+                    ADDS or HAS_FIRST,
+                    ADDS,
+                    PRECISION,
+                )
             d_y, d_delta, d_log_sigma2 = add_gradients(
                 axis_y, start_y, h, dF_y, d_y, d_delta, d_log_sigma2, H, N, BLOCK_H, MAP
             )
             d_x, d_delta, d_log_sigma2 = add_gradients(
                 axis_x, start_x, h, dF_x, d_x, d_delta, d_log_sigma2, W, N, BLOCK_W, MAP
             )
-            d_log_intensity += tl.sum(dF_x * F_x, axis=1)
+            d_log_intensity += tl.sum(tl.sum(dF_x * F_x, axis=0), axis=0)
     window_backward(
         window_params + b * params_stride,
         d_params + b * d_params_stride,
         delta,
-        tl.sum(d_y, axis=0),
-        tl.sum(d_x, axis=0),
-        tl.sum(d_delta, axis=0),
-        tl.sum(d_log_sigma2, axis=0),
-        tl.sum(d_log_intensity, axis=0),
+        d_y,
+        d_x,
+        d_delta,
+        d_log_sigma2,
+        d_log_intensity,
         MAP,
     )

@@ -3,7 +3,6 @@
 # mypy: ignore-errors
 import triton
 import triton.language as tl
-
 from drawgan_fast.kernels.attention_read import load_patch, load_tile, store_patch, store_tile
 from drawgan_fast.kernels.window import (
     add_gradients,
@@ -42,18 +41,19 @@ def attention_write_kernel(
     axis_x = filters(x, delta, h, W, N, BLOCK_N, BLOCK_W, MAP)
     at = (b * C + c) * (H * W)
     w = load_patch(patch + b * patch_stride + c * (N * N), N, BLOCK_N, MAP.transposed)
-    for start_x in range(0, W, BLOCK_W):
-        F_x = filter_tile(axis_x, start_x, h, W, N, BLOCK_W, MAP)
-        Z = intensity * tl.dot(w, F_x, input_precision=PRECISION)
-        for start_y in range(0, H, BLOCK_H):
-            F_y = filter_tile(axis_y, start_y, h, H, N, BLOCK_H, MAP)
-            written = tl.dot(tl.trans(F_y), Z, input_precision=PRECISION)
+    for start_y in tl.range(0, H, BLOCK_H, disable_licm=True):
+        F_y = filter_tile(axis_y, start_y, h, H, N, BLOCK_H, MAP)
+        Y = intensity * tl.dot(F_y, w, input_precision=PRECISION)  # [BLOCK_H, BLOCK_N]
+        for start_x in tl.range(0, W, BLOCK_W, disable_licm=True):
+            F_x = filter_tile(axis_x, start_x, h, W, N, BLOCK_W, MAP)
+            written = tl.dot(Y, tl.trans(F_x), input_precision=PRECISION)
             if HAS_CANVAS:
                 written += load_tile(canvas + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
             store_tile(out + at, written, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
 
 
-@triton.jit
+# One channel is no special case: without their loop, products would be kept, and spill.
+@triton.jit(do_not_specialize=["C"])
 def attention_write_backward_kernel(
     patch,  # [B, C, N, N], rows of a sample `patch_stride` apart
     window_params,  # [B, 5], rows `params_stride` apart
@@ -79,41 +79,40 @@ def attention_write_backward_kernel(
     y, x, delta, h, intensity = window(window_params + b * params_stride, MAP)
     axis_y = filters_with_derivatives(y, delta, h, H, N, BLOCK_N, BLOCK_H, MAP)
     axis_x = filters_with_derivatives(x, delta, h, W, N, BLOCK_N, BLOCK_W, MAP)
-    zeros = tl.zeros([BLOCK_N], tl.float32)
-    d_y, d_x, d_delta, d_log_sigma2, d_log_intensity = zeros, zeros, zeros, zeros, zeros
-    for c in range(C):
+    d_y, d_x, d_delta, d_log_sigma2, d_log_intensity = 0.0, 0.0, 0.0, 0.0, 0.0
+    for c in tl.range(C, disable_licm=True):
         at = (b * C + c) * (H * W)
         w = load_patch(patch + b * patch_stride + c * (N * N), N, BLOCK_N, MAP.transposed)
         w *= intensity
         dw = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
-        for start_x in range(0, W, BLOCK_W):
+        for start_x in tl.range(0, W, BLOCK_W, disable_licm=True):
             F_x = filter_tile_of(axis_x, start_x, h, W, N, BLOCK_W, MAP)
-            Z = tl.dot(w, F_x, input_precision=PRECISION)  # w·F_x
-            V = tl.zeros([BLOCK_N, BLOCK_W], tl.float32)  # F_y·dL/d(canvas)
-            for start_y in range(0, H, BLOCK_H):
+            Z = tl.dot(F_x, tl.trans(w), input_precision=PRECISION)  # [BLOCK_W, BLOCK_N]
+            V = tl.zeros([BLOCK_W, BLOCK_N], tl.float32)  # (dL/d canvas)ᵀ·F_yᵀ
+            for start_y in tl.range(0, H, BLOCK_H, disable_licm=True):
                 F_y = filter_tile_of(axis_y, start_y, h, H, N, BLOCK_H, MAP)
                 G = load_tile(d_out + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
-                V = tl.dot(F_y, G, V, input_precision=PRECISION)
-                dF_y = tl.dot(Z, tl.trans(G), input_precision=PRECISION)
+                V = tl.dot(tl.trans(G), F_y, V, input_precision=PRECISION)
+                dF_y = tl.dot(G, Z, input_precision=PRECISION)
                 d_y, d_delta, d_log_sigma2 = add_gradients(
                     axis_y, start_y, h, dF_y, d_y, d_delta, d_log_sigma2, H, N, BLOCK_H, MAP
                 )
-            dF_x = tl.dot(tl.trans(w), V, input_precision=PRECISION)
+            dF_x = tl.dot(V, w, input_precision=PRECISION)
             d_x, d_delta, d_log_sigma2 = add_gradients(
                 axis_x, start_x, h, dF_x, d_x, d_delta, d_log_sigma2, W, N, BLOCK_W, MAP
             )
-            d_log_intensity += tl.sum(dF_x * F_x, axis=1)
-            dw = tl.dot(V, tl.trans(F_x), dw, input_precision=PRECISION)
+            d_log_intensity += tl.sum(tl.sum(dF_x * F_x, axis=0), axis=0)
+            dw = tl.dot(tl.trans(V), F_x, dw, input_precision=PRECISION)
         d_patch_at = d_patch + b * d_patch_stride + c * (N * N)
         store_patch(d_patch_at, intensity * dw, N, BLOCK_N, MAP.transposed)
     window_backward(
         window_params + b * params_stride,
         d_params + b * d_params_stride,
         delta,
-        tl.sum(d_y, axis=0),
-        tl.sum(d_x, axis=0),
-        tl.sum(d_delta, axis=0),
-        tl.sum(d_log_sigma2, axis=0),
-        tl.sum(d_log_intensity, axis=0),
+        d_y,
+        d_x,
+        d_delta,
+        d_log_sigma2,
+        d_log_intensity,
         MAP,
     )

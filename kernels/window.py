@@ -2,7 +2,8 @@
 Gaussian filters in registers, and the way back. Symbols and derivation: docs/filterbank.md.
 
 ``MAP`` is a :class:`drawgan_fast.window_map.WindowMap`; everything here is float32. Filters come in
-tiles [BLOCK_N, BLOCK_P] of one axis with P pixels, zero beyond N and P.
+tiles [BLOCK_P, BLOCK_N] of one axis with P pixels, zero beyond N and P: pixels first, since warps
+share the first side of a product.
 """
 
 # mypy: ignore-errors
@@ -126,19 +127,19 @@ def _place(
 
 @triton.jit
 def _raw(p, mu, origin, shift, far, h, P: tl.constexpr, N: tl.constexpr, MAP: tl.constexpr):
-    """F before it is normalised, 0 beyond N and P, and its relative exponent u, [N, P] blocks.
+    """F before it is normalised, 0 beyond N and P, and its relative exponent u, [BLOCK_P, BLOCK_N].
 
     F = exp(−u) where the normalisation divides a constant out again, else exp(−(p − μ)²·h).
     """
     k = tl.arange(0, mu.shape[0])
-    u = (p[None, :] - origin[:, None]) * (p[None, :] + origin[:, None] - 2.0 * mu[:, None]) * h
+    u = (p[:, None] - origin[None, :]) * (p[:, None] + origin[None, :] - 2.0 * mu[None, :]) * h
     if MAP.normalisation == "total":
-        u += (shift * far * h)[:, None]
+        u += (shift * far * h)[None, :]
     exponent = u
     if MAP.normalisation != "softmax" and MAP.normalisation != "total":
-        distance = p[None, :] - mu[:, None]
+        distance = p[:, None] - mu[None, :]
         exponent = distance * distance * h
-    inside = (p < P)[None, :] & (k < N)[:, None]
+    inside = (p < P)[:, None] & (k < N)[None, :]
     return tl.where(inside, tl.exp(-exponent), 0.0), u
 
 
@@ -183,14 +184,14 @@ def filters(
     MAP: tl.constexpr,
 ):
     """What :func:`filter_tile` needs of an axis: places and scales, [BLOCK_N] each."""
-    mu, origin, shift, far, _ = _place(centre, delta, P, N, BLOCK_N, MAP)
+    mu, origin, shift, far, _lead = _place(centre, delta, P, N, BLOCK_N, MAP)
     sums = tl.zeros([BLOCK_N], tl.float32)
     if MAP.normalisation != "none":
         for start in range(0, P, BLOCK_P):
             p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)
-            e, _ = _raw(p, mu, origin, shift, far, h, P, N, MAP)
-            sums += tl.sum(e, axis=1)
-    scale, _, _ = _scale(sums, P, N, MAP)
+            e, _u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
+            sums += tl.sum(e, axis=0)
+    scale, _coupling, _slack = _scale(sums, P, N, MAP)
     return mu, origin, shift, far, scale
 
 
@@ -198,11 +199,11 @@ def filters(
 def filter_tile(
     axis, start, h, P: tl.constexpr, N: tl.constexpr, BLOCK_P: tl.constexpr, MAP: tl.constexpr
 ):
-    """Normalised filters of pixels [start, start + BLOCK_P) of an axis, [BLOCK_N, BLOCK_P]."""
+    """Normalised filters of pixels [start, start + BLOCK_P) of an axis, [BLOCK_P, BLOCK_N]."""
     mu, origin, shift, far, scale = axis
     p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)
-    e, _ = _raw(p, mu, origin, shift, far, h, P, N, MAP)
-    return e * scale[:, None]
+    e, _u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
+    return e * scale[None, :]
 
 
 @triton.jit
@@ -224,9 +225,9 @@ def filters_with_derivatives(
     for start in range(0, P, BLOCK_P):
         p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)
         e, u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
-        sums += tl.sum(e, axis=1)
-        levers += tl.sum(e * (p[None, :] - origin[:, None] + shift[:, None]), axis=1)
-        exponents += tl.sum(e * u, axis=1)
+        sums += tl.sum(e, axis=0)
+        levers += tl.sum(e * (p[:, None] - origin[None, :] + shift[None, :]), axis=0)
+        exponents += tl.sum(e * u, axis=0)
     scale, coupling, slack = _scale(sums, P, N, MAP)
     mean_stride = 0.0
     if MAP.normalisation == "total":
@@ -239,7 +240,7 @@ def filters_with_derivatives(
         d = origin - mu
         mean_lever = levers * scale * coupling - d * slack
         mean_exponent = exponents * scale * coupling - d * d * h * slack
-    return mu, origin, shift, far, scale, lead, mean_lever, mean_exponent, mean_stride
+    return centre, delta, scale, mean_lever, mean_exponent, mean_stride
 
 
 @triton.jit
@@ -247,10 +248,11 @@ def filter_tile_of(
     axis, start, h, P: tl.constexpr, N: tl.constexpr, BLOCK_P: tl.constexpr, MAP: tl.constexpr
 ):
     """As :func:`filter_tile`, of an axis with derivatives."""
-    mu, origin, shift, far, scale, _, _, _, _ = axis
+    centre, delta, scale, _mean_lever, _mean_exponent, _mean_stride = axis
+    mu, origin, shift, far, _lead = _place(centre, delta, P, N, scale.shape[0], MAP)
     p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)
-    e, _ = _raw(p, mu, origin, shift, far, h, P, N, MAP)
-    return e * scale[:, None]
+    e, _u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
+    return e * scale[None, :]
 
 
 @triton.jit
@@ -258,7 +260,7 @@ def add_gradients(
     axis,
     start,
     h,
-    G,  # [BLOCK_N, BLOCK_P] dL/dF of these pixels, or a part of it
+    G,  # [BLOCK_P, BLOCK_N] dL/dF of these pixels, or a part of it
     d_centre,
     d_delta,
     d_log_sigma2,
@@ -267,22 +269,23 @@ def add_gradients(
     BLOCK_P: tl.constexpr,
     MAP: tl.constexpr,
 ):
-    """Add what a tile of dL/dF says of the window, to three running sums [BLOCK_N].
+    """Add what a tile of dL/dF says of the window, to three running sums.
 
     Linear in G: parts of it may come one after another.
     """
-    mu, origin, shift, far, scale, lead, mean_lever, mean_exponent, mean_stride = axis
+    centre, delta, scale, mean_lever, mean_exponent, mean_stride = axis
+    mu, origin, shift, far, lead = _place(centre, delta, P, N, scale.shape[0], MAP)
     grid = tl.arange(0, mu.shape[0]).to(tl.float32) - 0.5 * (N - 1)
     p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)
     e, u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
-    GF = G * e * scale[:, None]
-    lever = p[None, :] - origin[:, None] + shift[:, None]
-    along = 2.0 * h * tl.sum(GF * (lever - mean_lever[:, None]), axis=1)
-    d_centre += along
-    d_log_sigma2 += tl.sum(GF * (u - mean_exponent[:, None]), axis=1)
+    GF = G * e * scale[None, :]
+    lever = p[:, None] - origin[None, :] + shift[None, :]
+    along = 2.0 * h * tl.sum(GF * (lever - mean_lever[None, :]), axis=0)
+    d_centre += tl.sum(along, axis=0)
+    d_log_sigma2 += tl.sum(tl.sum(GF * (u - mean_exponent[None, :]), axis=0), axis=0)
     if MAP.normalisation == "total":  # every filter depends on the places of all the others
-        stride = grid[:, None] * lever + (lead[:, None] - mean_stride)
-        d_delta += 2.0 * h * tl.sum(GF * stride, axis=1)
+        stride = grid[None, :] * lever + (lead[None, :] - mean_stride)
+        d_delta += 2.0 * h * tl.sum(tl.sum(GF * stride, axis=0), axis=0)
     else:
-        d_delta += grid * along
+        d_delta += tl.sum(grid * along, axis=0)
     return d_centre, d_delta, d_log_sigma2

@@ -10,7 +10,7 @@ import json
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -20,7 +20,7 @@ INTERPRETED: bool = triton.knobs.runtime.interpret
 
 
 @lru_cache(maxsize=1)
-def tuned() -> dict[str, dict[str, int]]:
+def tuned() -> dict[str, dict[str, Any]]:
     """Measured launches: ``"attention_read/sm_90/16/32/32"`` → block sizes and warps."""
     path = Path(__file__).with_name("tuned.json")
     return json.loads(path.read_text()) if path.exists() else {}
@@ -46,6 +46,34 @@ def precision(target: str) -> str:
     return "tf32x3" if target.startswith("sm_") else "ieee"
 
 
+class Rule(NamedTuple):
+    """Tile, warps, and whether products use the tensor cores of NVIDIA's chips."""
+
+    block_h: int = 32
+    block_w: int = 32
+    num_warps: int = 4
+    tensor_cores: bool = True
+    maxnreg: int | None = None
+
+
+# By operator and BLOCK_N: the largest tiles that spill no register on any chip in any convention
+# (docs/kernel_resources.md). The three parts of every operand of a TF32 product are what fills
+# registers: where they do not fit, products run on the multiply-add units instead.
+_NVIDIA = {
+    ("attention_read", 64): Rule(num_warps=8, tensor_cores=False),
+    ("attention_read_backward", 16): Rule(tensor_cores=False, maxnreg=255),
+    ("attention_read_backward", 32): Rule(num_warps=8, tensor_cores=False, maxnreg=255),
+    ("attention_read_backward", 64): Rule(num_warps=8, tensor_cores=False),
+    ("attention_write_backward", 32): Rule(block_h=16, num_warps=8),
+    ("attention_write_backward", 64): Rule(num_warps=8, tensor_cores=False),
+}
+_AMD = {
+    ("attention_read_backward", 32): Rule(16, 16),
+    ("attention_read_backward", 64): Rule(16, 16),
+    ("attention_write_backward", 64): Rule(16, 16),
+}
+
+
 @lru_cache(maxsize=1024)
 def attention_launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, Any]:
     """Block sizes, warps and precision of a read or write, forward or backward.
@@ -54,18 +82,20 @@ def attention_launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, 
     16
     """
     block_n = max(16, triton.next_power_of_2(N))
-    largest = 32
-    block_h = min(largest, max(16, triton.next_power_of_2(H)))
-    block_w = min(largest, max(16, triton.next_power_of_2(W)))
+    rules = _AMD if target.startswith("gfx") else _NVIDIA
+    rule = rules.get((op, block_n), Rule())
     chosen = {
         "BLOCK_N": block_n,
-        "BLOCK_H": block_h,
-        "BLOCK_W": block_w,
-        "num_warps": 4 if block_n <= 32 else 8,
+        "BLOCK_H": min(rule.block_h, max(16, triton.next_power_of_2(H))),
+        "BLOCK_W": min(rule.block_w, max(16, triton.next_power_of_2(W))),
+        "PRECISION": precision(target) if rule.tensor_cores else "ieee",
+        "num_warps": rule.num_warps,
         "num_stages": 1,
     }
-    key = f"{op}/{target}/{block_n}/{block_h}/{block_w}"
-    return {**chosen, **tuned().get(key, {}), "PRECISION": precision(target)}
+    if rule.maxnreg is not None and target.startswith("sm_"):
+        chosen["maxnreg"] = rule.maxnreg
+    key = f"{op}/{target}/{block_n}/{chosen['BLOCK_H']}/{chosen['BLOCK_W']}"
+    return {**chosen, **tuned().get(key, {})}
 
 
 def pointwise_block(size: int) -> int:
