@@ -63,8 +63,9 @@ _NVIDIA = {
     ("attention_read", 64): Rule(num_warps=8, tensor_cores=False),
     ("attention_read_backward", 16): Rule(tensor_cores=False, maxnreg=255),
     ("attention_read_backward", 32): Rule(num_warps=8, tensor_cores=False, maxnreg=255),
-    ("attention_read_backward", 64): Rule(num_warps=8, tensor_cores=False),
-    ("attention_write_backward", 32): Rule(block_h=16, num_warps=8),
+    ("attention_read_backward", 64): Rule(16, 16, 8, tensor_cores=False, maxnreg=255),
+    ("attention_write_backward", 16): Rule(16, 32),
+    ("attention_write_backward", 32): Rule(16, 16, 8),
     ("attention_write_backward", 64): Rule(num_warps=8, tensor_cores=False),
 }
 _AMD = {
