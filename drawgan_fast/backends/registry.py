@@ -136,8 +136,12 @@ def select(op: str, args: Mapping[str, Any]) -> Backend:
     raise BackendError(f"no backend can run {op}")  # unreachable: reference runs everything
 
 
-def compiled_kernels(device: torch.device) -> Kernels:
+def compiled_kernels(device: torch.device, *, running: bool = True) -> Kernels:
     """Kernels for a registered operator on a device: the forced backend's, or the first in line.
+
+    Args:
+        device: of the operator's tensors.
+        running: False if only sizes are asked for, of tensors that hold nothing.
 
     Raises:
         BackendError: no compiled backend runs there, or the forced one does not.
@@ -146,7 +150,10 @@ def compiled_kernels(device: torch.device) -> Kernels:
     for name, backend in _backends.items():
         if (forced or name) != name or not isinstance(backend, CompiledBackend):
             continue
-        if backend.unavailable() is None and backend.kernels.device == device.type:
+        reason = backend.unavailable()
+        if reason is not None and (running or not backend.has_kernels()):
+            continue
+        if backend.kernels.device == device.type:
             return backend.kernels
     wanted = f"the forced backend {forced!r}" if forced else "a compiled backend"
     raise BackendError(f"a registered operator needs {wanted} on {device}, and there is none")

@@ -23,6 +23,14 @@ class CompiledBackend:
 
     kernels: Kernels
 
+    def has_kernels(self) -> bool:
+        """Whether the kernels are installed, even where nothing can run them."""
+        return self.unavailable() is None
+
+    def unavailable(self) -> str | None:
+        """Why the kernels cannot run here at all, or None if they can."""
+        raise NotImplementedError
+
     def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
         """Strided float tensors on the kernels' device, outside of torch.func transforms."""
         return reason_against(args, self.kernels.device)

@@ -262,7 +262,7 @@ def _fake(
     T, B = int(eps.shape[0]), x.shape[0]  # the number of steps is static
     prior = 0 if prior_eps is None else prior_eps.shape[1]
     out = allocate(x, T, prior, cfg, chosen)
-    size = kernels_on(x.device).saved_bytes(cfg, T, B, prior, x.dtype, chosen)
+    size = kernels_on(x.device, running=False).saved_bytes(cfg, T, B, prior, x.dtype, chosen)
     return list(out._replace(saved=x.new_empty(size, dtype=torch.uint8)))
 
 

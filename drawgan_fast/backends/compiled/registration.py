@@ -15,11 +15,11 @@ NAMESPACE = "drawgan_fast"
 DEVICES = ("cpu", "cuda")
 
 
-def kernels_on(device: torch.device) -> Kernels:
+def kernels_on(device: torch.device, *, running: bool = True) -> Kernels:
     """The kernels that run a registered operator there: the forced backend's, or the first."""
     from drawgan_fast.backends.registry import compiled_kernels  # it imports the backends
 
-    return compiled_kernels(device)
+    return compiled_kernels(device, running=running)
 
 
 def define(

@@ -38,6 +38,10 @@ class TritonBackend(CompiledBackend):
 
         return TritonKernels()
 
+    def has_kernels(self) -> bool:
+        """Whether Triton is installed: shapes need no GPU."""
+        return find_spec("triton") is not None
+
     def unavailable(self) -> str | None:
         """Why Triton kernels cannot run here, or None if they can."""
         return _unavailable()
@@ -74,6 +78,8 @@ def _tensors(args: Mapping[str, Any]) -> Any:
                 yield tensor
 
 
+# A compiler that traces a call takes the answers as they are.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @lru_cache(maxsize=1)
 def _unavailable() -> str | None:
     if find_spec("triton") is None:
@@ -89,6 +95,7 @@ def _unavailable() -> str | None:
     return None
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @lru_cache(maxsize=64)
 def _unsupported(device: torch.device) -> str | None:
     """Why the kernels do not run on this device, or None if they do."""

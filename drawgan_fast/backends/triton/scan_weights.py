@@ -53,26 +53,26 @@ def pack(weights: Sequence[Tensor], s: Sizes, dtype: torch.dtype) -> ScanWeights
 
 def unpack(d: ScanWeights, s: Sizes, count: int) -> list[Tensor]:
     """Gradients in the order of ``DrawWeights``, each a tensor of its own."""
-    K, R, p = s.cfg.hidden_size, s.R, s.patch
+    K, R, p, dense = s.cfg.hidden_size, s.R, s.patch, torch.contiguous_format
     enc, dec = d.enc, d.dec
     gradients = [
         torch.cat([enc[:, :R], enc[:, s.h_enc + K :]], dim=1),
-        enc[:, s.h_enc : s.h_enc + K].contiguous(),
+        enc[:, s.h_enc : s.h_enc + K].clone(memory_format=dense),
         d.enc_b,
         d.enc_b.clone(),
-        dec[:, K:].contiguous(),
-        dec[:, :K].contiguous(),
+        dec[:, K:].clone(memory_format=dense),
+        dec[:, :K].clone(memory_format=dense),
         d.dec_b,
         d.dec_b.clone(),
         d.posterior,
         d.posterior_b,
-        d.projection[:p].contiguous(),
-        d.projection_b[:p].contiguous(),
+        d.projection[:p].clone(memory_format=dense),
+        d.projection_b[:p].clone(memory_format=dense),
     ]
     if s.cfg.attention:
         for first in (p + 5, p):  # the read window lies after the write window
             gradients += [
-                d.projection[first : first + 5].contiguous(),
-                d.projection_b[first : first + 5].contiguous(),
+                d.projection[first : first + 5].clone(memory_format=dense),
+                d.projection_b[first : first + 5].clone(memory_format=dense),
             ]
     return gradients[:count]
