@@ -105,6 +105,8 @@ class TrainSection(Section):
     device: Annotated[str, Field(strict=True, min_length=1)] = "auto"
     #: Backend of the operators (``drawgan info`` lists them); "auto": the fastest that can run.
     backend: Annotated[str, Field(strict=True, min_length=1)] = "auto"
+    #: Run steps as a CUDA graph? "auto": on CUDA devices, where it gives what an eager step gives.
+    cuda_graph: Literal["auto"] | Flag = "auto"
     #: CPU threads; 0: torch's own choice.
     threads: CountOrOff = 0
     #: Steps between checkpoints (one more at the end and at an interrupt).

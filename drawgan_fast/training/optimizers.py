@@ -72,6 +72,17 @@ class PlayerOptimizer:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
         self.optimizer.step()
 
+    def gate(self, bad: Tensor | None) -> None:
+        """From now on steps do nothing while ``bad``, a scalar on the device, is not 0.
+
+        A recorded step cannot ask the host whether its numbers are finite.
+        """
+        if self.not_fused is not None:
+            raise ValueError(f"only a fused Adam can be gated, and this is not: {self.not_fused}")
+        self.optimizer.found_inf = bad  # type: ignore[attr-defined]
+        for group in self.optimizer.param_groups:
+            group["capturable"] = bad is not None and bad.is_cuda
+
     def tensors(self) -> dict[str, Tensor]:
         """The optimizer's state, named ``<state>/<parameter>``."""
         out = {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from drawgan_fast.errors import DrawganError
+from drawgan_fast.errors import DrawganError, UsageError
 from drawgan_fast.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -29,6 +29,7 @@ from drawgan_fast.training.progress import TrainingProgress
 from drawgan_fast.training.run_folder import RunFolder
 from drawgan_fast.training.seeds import seed_step
 from drawgan_fast.training.setup import fingerprint, run_length
+from drawgan_fast.training.step import TrainingStep, recorder
 
 if TYPE_CHECKING:
     from drawgan_fast.data import ImageData
@@ -57,6 +58,14 @@ class Trainer:
         self.step = 0
         players = model.players()
         self.optimizers = make_optimizers(players, config.optimizer)
+        record = recorder(model.device, self.optimizers)
+        if config.train.cuda_graph is True and record is None:
+            raise UsageError(
+                f"train.cuda_graph = true cannot be had on {model.device} with these optimizers; "
+                "use 'auto'"
+            )
+        allowed = config.train.cuda_graph is not False
+        self._step = TrainingStep(model, self.optimizers, record if allowed else None)
         self.average: AveragedWeights | None = None
         if config.optimizer.ema_decay > 0:
             sampling = next(iter(players.values()))
@@ -186,21 +195,11 @@ class Trainer:
         Everything that is looked at comes over in one transfer, before any weight has moved: a bad
         step leaves the weights as they were.
         """
-        seed_step(self.config.train.seed, self.step)
-        for optimizer in self.optimizers:
-            optimizer.optimizer.zero_grad(set_to_none=True)
-        terms = self.model.accumulate_gradients(x)
-        norms = [optimizer.gradient_norm() for optimizer in self.optimizers]
-        names = [*terms, *(f"gradient_norm/{optimizer.name}" for optimizer in self.optimizers)]
-        together = [
-            value.detach().to(x.device, torch.float32) for value in (*terms.values(), *norms)
-        ]
-        scalars: dict[str, float] = dict(zip(names, torch.stack(together).tolist()))
+        scalars, move = self._step(x, lambda: seed_step(self.config.train.seed, self.step))
         for name, value in scalars.items():
             if not math.isfinite(value):
                 raise self._not_finite(name, value)
-        for optimizer, norm in zip(self.optimizers, norms):
-            optimizer.step(norm)
+        move()
         if self.average is not None:
             self.average.update(self.step)
         self.step += 1
