@@ -70,14 +70,13 @@ def _cell(D: int, K: int, *, bf16: bool) -> None:
     host.lstm_cell_backward([x, h, c, w_ih, w_hh, gates, c_out], h, c, [True] * 6)
 
 
-def _scan(*, bf16: bool) -> None:
+def _scan(cfg: DrawConfig, *, bf16: bool) -> None:
     from drawgan_fast.backends.compiled import Gradients, Options
     from drawgan_fast.backends.triton.draw_scan import draw_scan
     from drawgan_fast.backends.triton.draw_scan_backward import draw_scan_backward
 
-    cfg = DrawConfig((28, 28))
     weights = [torch.zeros(shape) for shape in DrawWeights.shapes(cfg).values()]
-    x, eps = _images(2, 1, 28, torch.float32), torch.zeros(1, 2, cfg.latent_size)
+    x, eps = _images(2, 1, cfg.image_size[0], torch.float32), torch.zeros(2, 2, cfg.latent_size)
     options = Options(save=True, recompute=False, bf16=bf16, trace=False)
     out = draw_scan(x, eps, eps, weights, cfg, options)
     given = Gradients(out.canvas, None, None, out.kl, out.prior_canvas)
@@ -106,8 +105,10 @@ def cases() -> dict[str, Callable[[], None]]:
     for K in (64, 256):
         found[f"lstm_cell K={K}, float32"] = lambda K=K: _cell(K, K, bf16=False)  # type: ignore[misc]
     found["lstm_cell K=256, autocast"] = lambda: _cell(256, 256, bf16=True)
-    found["draw_scan, float32"] = lambda: _scan(bf16=False)
-    found["draw_scan, autocast"] = lambda: _scan(bf16=True)
+    paper, large = DrawConfig((28, 28)), DrawConfig((64, 64), read_size=40, write_size=64)
+    found["draw_scan, float32"] = lambda: _scan(paper, bf16=False)
+    found["draw_scan, autocast"] = lambda: _scan(paper, bf16=True)
+    found["draw_scan, 64x64, N=40 and 64"] = lambda: _scan(large, bf16=False)
     return found
 
 

@@ -42,6 +42,7 @@ def test_every_kernel_is_compiled_for_every_chip(rows: list[resources.Compiled])
         "attention_read_backward",
         "attention_write",
         "attention_write_backward",
+        "draw_boundary",
         "latent_sample",
         "latent_sample_backward",
         "lstm_cell",

@@ -16,7 +16,13 @@ from drawgan_fast.backends.compiled.kernels import Options, Scan, allocate
 from drawgan_fast.backends.precision import without_autocast
 from drawgan_fast.backends.triton import attention_read as read
 from drawgan_fast.backends.triton import attention_write as write
-from drawgan_fast.backends.triton.launch import on, pointwise_block
+from drawgan_fast.backends.triton.launch import (
+    attention_launch,
+    block_n,
+    on,
+    pointwise_block,
+    target,
+)
 from drawgan_fast.backends.triton.lstm_cell import pointwise
 from drawgan_fast.backends.triton.scan_arrays import (
     Segment,
@@ -30,7 +36,9 @@ from drawgan_fast.backends.triton.scan_arrays import (
 )
 from drawgan_fast.backends.triton.scan_weights import ScanWeights, pack
 from drawgan_fast.draw_config import DrawConfig
+from drawgan_fast.kernels.draw_boundary import draw_boundary_kernel
 from drawgan_fast.kernels.latent_sample import latent_sample_kernel
+from drawgan_fast.window_map import window_map
 
 
 class Forward:
@@ -77,19 +85,30 @@ class Forward:
             rows[:n, : s.B, : s.R // 2] = self.x.flatten(1)
         for t in range(n):
             if s.B:
+                if t == 0:
+                    self._read(segment)
                 self._encode(segment, t, first + t)
-            self._decode(segment, t)
+            self._decode(segment, t, reads=s.B > 0 and t + 1 < n)
+
+    def _glimpses(self, segment: Segment, t: int) -> tuple[Tensor, Tensor]:
+        """Where the glimpses of the image and of the error image before step t go."""
+        row, half = segment.rows[t, : self.s.B], self.s.R // 2
+        return row[:, :half], row[:, half : self.s.R]
+
+    def _read(self, segment: Segment) -> None:
+        """The first read of a segment; the others follow the write before them in one launch."""
+        s, canvas = self.s, segment.canvases[0, : self.s.B]
+        of_image, of_error = self._glimpses(segment, 0)
+        if s.cfg.attention:
+            window = segment.projections[0, : s.B, -5:]
+            sizes = s.cfg.read_size, s.cfg.spec
+            read.launch(self.x, canvas, read.CANVAS, window, of_image, of_error, *sizes)
+        else:
+            of_error.copy_((self.x - torch.sigmoid(canvas)).flatten(1))
 
     def _encode(self, segment: Segment, t: int, step: int) -> None:
-        s, w, B, K = self.s, self.weights, self.s.B, self.s.cfg.hidden_size
+        s, w, B = self.s, self.weights, self.s.B
         row, next_row = segment.rows[t, :B], segment.rows[t + 1, :B]
-        canvas = segment.canvases[t, :B]
-        if s.cfg.attention:
-            window, half = segment.projections[t, :B, -5:], s.R // 2
-            glimpses = row[:, :half], row[:, half : s.R]
-            read.launch(self.x, canvas, read.CANVAS, window, *glimpses, s.cfg.read_size, s.cfg.spec)
-        else:
-            row[:, s.R // 2 : s.R] = (self.x - torch.sigmoid(canvas)).flatten(1)
         gates = segment.gates_enc[t]
         torch.addmm(w.enc_b, row[:, : s.z], w.enc.mT, out=gates)
         h_enc = next_row[:, s.h_enc : s.h_dec]
@@ -109,9 +128,8 @@ class Forward:
             BLOCK_Z=block,
             num_warps=max(1, block // 64),
         )
-        assert K  # a network without units has no rows to launch on
 
-    def _decode(self, segment: Segment, t: int) -> None:
+    def _decode(self, segment: Segment, t: int, *, reads: bool) -> None:
         s, w = self.s, self.weights
         row, next_row = segment.rows[t], segment.rows[t + 1]
         gates = segment.gates_dec[t]
@@ -121,11 +139,54 @@ class Forward:
         projection = segment.projections[t + 1]
         torch.addmm(w.projection_b, h_dec, w.projection.mT, out=projection)
         canvas, after = segment.canvases[t], segment.canvases[t + 1]
-        if s.cfg.attention:
+        if s.cfg.attention and reads:
+            boundary(projection, self.x, canvas, after, *self._glimpses(segment, t + 1), s)
+        elif s.cfg.attention:
             patch, window = projection[:, : s.patch], projection[:, s.patch : s.patch + 5]
             write.launch(patch, window, canvas, after, s.cfg.write_size, s.cfg.spec)
         else:
             torch.add(canvas, projection.view_as(canvas), out=after)
+            if reads:
+                error = self.x - torch.sigmoid(after[: s.B])
+                self._glimpses(segment, t + 1)[1].copy_(error.flatten(1))
+
+
+def boundary(
+    projection: Tensor,  # [all, projection]
+    x: Tensor,  # [B, C, H, W]
+    canvas: Tensor,  # [all, C, H, W]
+    after: Tensor,  # [all, C, H, W], written
+    of_image: Tensor,  # [B, C·N·N], rows at any stride, written
+    of_error: Tensor,
+    s: Sizes,
+) -> None:
+    """The write that ends a step and the read that starts the next, in one launch."""
+    cfg, (B, C, H, W) = s.cfg, x.shape
+    chip = target(x.device)
+    launch = attention_launch("draw_boundary", chip, H, W, max(cfg.read_size, cfg.write_size))
+    launch.pop("BLOCK_N")
+    draw_boundary_kernel[(s.all, C)](
+        projection,
+        x,
+        canvas,
+        after,
+        of_image,
+        of_error,
+        projection.stride(0),
+        of_image.stride(0),
+        B,
+        C,
+        WRITE_MAP=window_map(cfg.spec, H, W, cfg.write_size, True),
+        READ_MAP=window_map(cfg.spec, H, W, cfg.read_size, False),
+        H=H,
+        W=W,
+        WRITE_N=cfg.write_size,
+        READ_N=cfg.read_size,
+        PATCH=s.patch,
+        BLOCK_WRITE=block_n(cfg.write_size),
+        BLOCK_READ=block_n(cfg.read_size),
+        **launch,
+    )
 
 
 def draw_scan(

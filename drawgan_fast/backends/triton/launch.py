@@ -65,6 +65,7 @@ _NVIDIA = {
     ("attention_read_backward", 32): Rule(num_warps=8, tensor_cores=False, maxnreg=255),
     ("attention_read_backward", 64): Rule(16, 16, 8, tensor_cores=False, maxnreg=255),
     ("attention_write_backward", 16): Rule(16, 32),
+    ("draw_boundary", 64): Rule(num_warps=8, tensor_cores=False),
     ("attention_write_backward", 32): Rule(16, 16, 8),
     ("attention_write_backward", 64): Rule(num_warps=8, tensor_cores=False),
 }
@@ -75,18 +76,22 @@ _AMD = {
 }
 
 
-@lru_cache(maxsize=1024)
-def attention_launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, Any]:
-    """Block sizes, warps and precision of a read or write, forward or backward.
+def block_n(N: int) -> int:
+    """Filters of a tile: a product's sides have 16 rows at least.
 
-    >>> attention_launch("attention_read", "sm_90", 28, 28, 5)["BLOCK_N"]
-    16
+    >>> block_n(5), block_n(17)
+    (16, 32)
     """
-    block_n = max(16, triton.next_power_of_2(N))
+    return max(16, int(triton.next_power_of_2(N)))
+
+
+@lru_cache(maxsize=1024)
+def _launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, Any]:
+    filters = block_n(N)
     rules = _AMD if target.startswith("gfx") else _NVIDIA
-    rule = rules.get((op, block_n), Rule())
+    rule = rules.get((op, filters), Rule())
     chosen = {
-        "BLOCK_N": block_n,
+        "BLOCK_N": filters,
         "BLOCK_H": min(rule.block_h, max(16, triton.next_power_of_2(H))),
         "BLOCK_W": min(rule.block_w, max(16, triton.next_power_of_2(W))),
         "PRECISION": precision(target) if rule.tensor_cores else "ieee",
@@ -95,8 +100,17 @@ def attention_launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, 
     }
     if rule.maxnreg is not None and target.startswith("sm_"):
         chosen["maxnreg"] = rule.maxnreg
-    key = f"{op}/{target}/{block_n}/{chosen['BLOCK_H']}/{chosen['BLOCK_W']}"
+    key = f"{op}/{target}/{filters}/{chosen['BLOCK_H']}/{chosen['BLOCK_W']}"
     return {**chosen, **tuned().get(key, {})}
+
+
+def attention_launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, Any]:
+    """Block sizes, warps and precision of a read or write, forward or backward: a fresh dict.
+
+    >>> attention_launch("attention_read", "sm_90", 28, 28, 5)["BLOCK_N"]
+    16
+    """
+    return dict(_launch(op, target, H, W, N))
 
 
 def pointwise_block(size: int) -> int:
