@@ -10,10 +10,9 @@ import json
 from dataclasses import fields
 from functools import lru_cache
 
-import torch
-
 from drawgan_fast.attention_spec import AttentionSpec, describe
 from drawgan_fast.attention_spec import spec as resolve_spec
+from drawgan_fast.backends.tracing import constant_when_traced
 from drawgan_fast.draw_config import DrawConfig
 
 
@@ -29,13 +28,13 @@ def _config_text(cfg: DrawConfig) -> str:
 
 
 # A compiler that traces a call cannot follow json; the text of a frozen value is a constant.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_traced
 def spec_text(spec: AttentionSpec) -> str:
     """A spec as the string that travels in an operator's schema."""
     return _spec_text(spec)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_traced
 def config_text(cfg: DrawConfig) -> str:
     """A config as the string that travels in an operator's schema."""
     return _config_text(cfg)

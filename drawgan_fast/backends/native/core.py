@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import torch
-
 from drawgan_fast._native import load_cpu
+from drawgan_fast.backends.tracing import constant_when_traced
 
 
 @lru_cache(maxsize=1)
@@ -20,7 +19,7 @@ def _outcome() -> tuple[Any, str | None]:
 
 
 # A compiler that traces a call takes the answer as it is, instead of tracing the loading.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_traced
 def unavailable() -> str | None:
     """Why there is no core, or None if there is one; the question is asked once per process."""
     return _outcome()[1]

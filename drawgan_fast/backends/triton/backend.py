@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from drawgan_fast.backends.compiled import CompiledBackend, Kernels
+from drawgan_fast.backends.tracing import constant_when_traced
 
 MAX_N = 64
 MIN_CAPABILITY = (8, 0)
@@ -79,7 +80,7 @@ def _tensors(args: Mapping[str, Any]) -> Any:
 
 
 # A compiler that traces a call takes the answers as they are.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_traced
 @lru_cache(maxsize=1)
 def _unavailable() -> str | None:
     if find_spec("triton") is None:
@@ -95,7 +96,7 @@ def _unavailable() -> str | None:
     return None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_traced
 @lru_cache(maxsize=64)
 def _unsupported(device: torch.device) -> str | None:
     """Why the kernels do not run on this device, or None if they do."""
