@@ -1,12 +1,11 @@
 // Read and write of one sample. Images are padded: [C, H, ld] with ld a whole number of vectors and
-// zeros (or anything finite) beyond the width. Everything is small matrix products with the filters
-// of window.h; the gradient of a window is a few dot products with its derivative filters, so no
-// gradient of a filter along the height is ever formed.
+// zeros (or anything finite) beyond the width. Everything is small matrix products with the
+// filters, which leave out the rows where a filter is 0.
 #pragma once
 
-#include "arena.h"
+#include "contract.h"
+#include "filters.h"
 #include "gemm.h"
-#include "window.h"
 
 namespace drawgan::DRAWGAN_ISA {
 
@@ -18,221 +17,201 @@ struct AttentionSize {
     return round_up(width, kLanes<T>);
   }
   template <class T>
-  int64_t ld_height() const {
-    return round_up(height, kLanes<T>);
-  }
-  template <class T>
   int64_t image() const {  // numbers of a padded image
     return channels * height * ld<T>();
   }
+  int64_t patch() const { return channels * N * N; }
 };
 
-// What a window needs while it works on one sample.
+// What a window needs while it works on one sample, with up to `views` images.
 template <class T>
 struct AttentionScratch {
-  T *x, *y;    // filters, up to four sets
-  T* V;        // filters along the height times an image, up to four sets of [N, ld]
-  T* Z;        // what an image's gradient is made of, [N, ld]
-  T* dF;       // [N, ld]
-  T* patch;    // [C, N, N]
-  T* image;    // [H, ld]
-  T* columns;  // [W, N padded], F_x transposed
-  T* square;   // [N, N padded]
-  T* build;
+  char* filters;     // of both axes
+  T* V;              // filters along the height times an image, [C, N, ld]
+  T* Z;              // what images' gradients are made of, [views, C, N, ld]
+  T *d_x, *d_y;      // dL/dF of both axes
+  T* patch;          // [views, C, N, N]
+  T* columns;        // [W, N padded], F_x transposed
+  T* square;         // [C, N, N padded]
+  const T** planes;  // [views, C], the images' channels
 
-  AttentionScratch(const AttentionSize& s, Arena<T>& arena) {
-    const int64_t ld = s.ld<T>(), rows = s.N * ld, patches = s.channels * s.N * s.N;
-    x = arena.take(4 * rows);
-    y = arena.take(4 * s.N * s.ld_height<T>());
-    V = arena.take(4 * rows);
-    Z = arena.take(rows);
-    dF = arena.take(rows);
-    patch = arena.take(patches);
-    image = arena.take(s.height * ld);
-    columns = arena.take(s.width * round_up(s.N, kLanes<T>));
-    square = arena.take(s.N * round_up(s.N, kLanes<T>));
-    build = arena.take(filter_scratch<T>(s.N));
+  AttentionScratch(const AttentionSize& s, int64_t views, Arena<T>& arena) {
+    const int64_t rows = s.channels * s.N, columns_of_N = round_up(s.N, kLanes<T>);
+    Arena<T> counted(nullptr);
+    Filters<T>(s.N, s.width, counted);
+    Filters<T>(s.N, s.height, counted);
+    filters = arena.template take<char>(counted.bytes());
+    V = arena.take(rows * s.ld<T>());
+    Z = arena.take(views * rows * s.ld<T>());
+    d_x = arena.take(s.N * s.ld<T>());
+    d_y = arena.take(s.N * round_up(s.height, kLanes<T>));
+    patch = arena.take(views * s.patch());
+    columns = arena.take(s.ld<T>() * columns_of_N);
+    square = arena.take(rows * columns_of_N);
+    planes = arena.template take<const T*>(views * s.channels);
   }
 };
 
 template <class T>
 struct Bank {  // a window with its filters
+  const WindowMap& map;
+  const AttentionSize& size;
+  const AttentionScratch<T>& scratch;
   Window<T> window;
   Filters<T> x, y;
-  const T* x_columns;  // [W, N padded], F_x transposed; what lies beyond N is never looked at
-  int sets;
 
   // `contracts`: the width of something will be contracted, see contract_width().
-  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool derivatives,
-       bool contracts, const AttentionScratch<T>& scratch)
-      : window(window_of(map, params)), sets(filter_sets(map, derivatives)) {
-    x = {{}, s.N, s.width, s.ld<T>()};
-    y = {{}, s.N, s.height, s.ld_height<T>()};
-    for (int i = 0; i < 4; i++) {
-      x.set[i] = scratch.x + i * s.N * x.ld;
-      y.set[i] = scratch.y + i * s.N * y.ld;
-    }
-    build_filters(map, window, window.x, x, derivatives, scratch.build);
-    build_filters(map, window, window.y, y, derivatives, scratch.build);
-    x_columns = scratch.columns;
-    if (!contracts) return;
-    const int64_t columns = round_up(s.N, kLanes<T>);
-    for (int64_t i = 0; i < s.N; i++)
-      for (int64_t p = 0; p < s.width; p++)
-        scratch.columns[p * columns + i] = x.set[0][i * x.ld + p];
+  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool contracts,
+       const AttentionScratch<T>& scratch)
+      : Bank(map, s, params, contracts, scratch, Arena<T>(scratch.filters)) {}
+
+ private:
+  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool contracts,
+       const AttentionScratch<T>& scratch, Arena<T> arena)
+      : map(map),
+        size(s),
+        scratch(scratch),
+        window(window_of(map, params)),
+        x(s.N, s.width, arena),
+        y(s.N, s.height, arena) {
+    build_filters(map, window, window.x, x);
+    build_filters(map, window, window.y, y);
+    find_support(y, window.half_precision);
+    if (contracts) transpose(x.F, s.N, x.ld, scratch.columns, round_up(s.N, kLanes<T>));
   }
 };
 
-// out[j, i] (or out[i, j] if transposed) = scale * <V[j], F_x[i]>, with V [N, ld].
+// out [C, N, N] = scale * V F_x^T with V [C, N, ld].
 template <class T>
-static inline void contract_width(const Bank<T>& bank, const T* V, T scale, bool transposed,
-                                  const AttentionScratch<T>& scratch, T* out) {
-  const int64_t N = bank.x.N, ld = round_up(N, kLanes<T>);
-  multiply(V, bank.x.ld, int64_t{1}, bank.x_columns, ld, scratch.square, ld, N, ld, bank.x.pixels,
+static inline void contract_width(const Bank<T>& bank, const T* V, T* out) {
+  const int64_t N = bank.size.N, ld = round_up(N, kLanes<T>), rows = bank.size.channels * N;
+  const T scale = bank.window.intensity;
+  T* square = bank.scratch.square;
+  multiply(V, bank.x.ld, int64_t{1}, bank.scratch.columns, ld, square, ld, rows, ld, bank.x.pixels,
            false);
-  for (int64_t j = 0; j < N; j++)
+  for (int64_t j = 0; j < rows; j++)
     for (int64_t i = 0; i < N; i += kLanes<T>) {
-      const Vec<T> row = load(scratch.square + j * ld + i) * scale;
-      if (!transposed)
+      const Vec<T> row = load(square + j * ld + i) * scale;
+      if (!bank.map.transposed) {
         store_part(out + j * N + i, row, N - i);
-      else
-        for (int64_t l = 0; l < smaller<int64_t>(kLanes<T>, N - i); l++)
-          out[(i + l) * N + j] = row[static_cast<int>(l)];
+        continue;
+      }
+      T* column = out + j / N * N * N + j % N;
+      for (int64_t l = 0; l < smaller<int64_t>(kLanes<T>, N - i); l++)
+        column[(i + l) * N] = row[static_cast<int>(l)];
     }
 }
 
-// V = filters along the height times one channel, for the first `sets` sets: [sets, N, ld].
+// V [C, N, ld] = F_y times an image. Filters go together few at a time, so that each product runs
+// over few rows.
 template <class T>
-static inline void project(const Bank<T>& bank, int sets, const T* image, T* V) {
-  multiply(bank.y.set[0], bank.y.ld, int64_t{1}, image, bank.x.ld, V, bank.x.ld, sets * bank.y.N,
-           bank.x.ld, bank.y.pixels, false);
+static inline void project(const Bank<T>& bank, const T* image, T* V) {
+  const Filters<T>& y = bank.y;
+  const int64_t ld = bank.x.ld, channels = bank.size.channels;
+  row_blocks(y.N, few_rows<T>(ld), [&](int64_t j, int64_t rows) {
+    const int64_t first = y.first[j], last = larger(first, y.last[j + rows - 1]);
+    for (int64_t c = 0; c < channels; c++)
+      multiply(y.F + j * y.ld + first, y.ld, int64_t{1}, image + (c * y.pixels + first) * ld, ld,
+               V + (c * y.N + j) * ld, ld, rows, ld, last - first, false);
+  });
 }
-// out[y] (+)= sum over j of F_y[j, y] Z[j]: [H, ld].
+
+// out [C, H, ld] = F_y^T Z (+ add, which may be out), with Z [C, N, ld].
 template <class T>
-static inline void spread(const Bank<T>& bank, const T* Z, T* out, bool accumulate) {
-  multiply(bank.y.set[0], int64_t{1}, bank.y.ld, Z, bank.x.ld, out, bank.x.ld, bank.y.pixels,
-           bank.x.ld, bank.y.N, accumulate);
+static inline void spread(const Bank<T>& bank, const T* Z, const T* add, T* out) {
+  const Filters<T>& y = bank.y;
+  const int64_t ld = bank.x.ld, N = y.N, image_rows = y.pixels;
+  int64_t first = 0, last = 0;  // the filters that reach a block of rows
+  row_blocks(image_rows, ld >= 2 * kPanel<T> ? 6 : kRows<T>, [&](int64_t row, int64_t rows) {
+    while (first < N && y.last[first] <= row) first++;
+    last = larger(first, last);
+    while (last < N && y.first[last] < row + rows) last++;
+    for (int64_t c = 0; c < bank.size.channels; c++) {
+      const int64_t at = (c * image_rows + row) * ld;
+      multiply_add(y.F + first * y.ld + row, int64_t{1}, y.ld, Z + (c * N + first) * ld, ld,
+                   out + at, ld, rows, ld, last - first, add ? add + at : nullptr);
+    }
+  });
 }
 
 // glimpse [C, N, N] = intensity * F_y I F_x^T, one image through a bank.
 template <class T>
-static inline void read_image(const Bank<T>& bank, const AttentionSize& s, bool transposed,
-                              const T* image, const AttentionScratch<T>& scratch, T* glimpse) {
-  for (int64_t c = 0; c < s.channels; c++) {
-    project(bank, 1, image + c * s.height * bank.x.ld, scratch.V);
-    contract_width(bank, scratch.V, bank.window.intensity, transposed, scratch,
-                   glimpse + c * s.N * s.N);
-  }
+static inline void read_image(const Bank<T>& bank, const T* image, T* glimpse) {
+  project(bank, image, bank.scratch.V);
+  contract_width(bank, bank.scratch.V, glimpse);
 }
 
-// Sums of products of vectors, kept as vectors until the end.
+// A glimpse's gradient, or a patch, times the intensity as [C, N, N] in the window's own order.
 template <class T>
-struct WindowSums {
-  Vec<T> x{}, y{}, delta{}, log_sigma2{}, log_intensity{};
-
-  WindowGradient<T> gradient() const {
-    WindowGradient<T> g;
-    g.x = sum_of_lanes<T>(x);
-    g.y = sum_of_lanes<T>(y);
-    g.delta = sum_of_lanes<T>(delta);
-    g.log_sigma2 = sum_of_lanes<T>(log_sigma2);
-    g.log_intensity = sum_of_lanes<T>(log_intensity);
-    return g;
-  }
-};
-
-// Adds <G[i], derivative filters applied[i]> for one axis; G is dL/dF or what stands for it, `sets`
-// the derivative sets (or their products with an image), [sets, N, ld] each.
-template <class T>
-DRAWGAN_INLINE void add_axis(const Bank<T>& bank, const T* G, const T* sets, int64_t ld,
-                             Vec<T>* centre, WindowSums<T>& sums) {
-  const int64_t N = bank.x.N;
-  const T middle = T(0.5) * (N - 1);
-  for (int64_t i = 0; i < N; i++) {
-    Vec<T> along{}, delta{};
-    for (int64_t v = 0; v < ld; v += kLanes<T>) {
-      const int64_t at = i * ld + v;
-      const Vec<T> g = load(G + at);
-      along += g * load(sets + N * ld + at);
-      sums.log_sigma2 += g * load(sets + 2 * N * ld + at);
-      if (bank.sets == 4) delta += g * load(sets + 3 * N * ld + at);
-    }
-    *centre += along;
-    sums.delta += bank.sets == 4 ? delta : (i - middle) * along;
-  }
-}
-// The same along the width, where dL/dF is at hand: dF [N, ld].
-template <class T>
-DRAWGAN_INLINE void add_width(const Bank<T>& bank, const T* dF, WindowSums<T>& sums) {
-  add_axis(bank, dF, bank.x.set[0], bank.x.ld, &sums.x, sums);
-  for (int64_t at = 0; at < bank.x.N * bank.x.ld; at += kLanes<T>)
-    sums.log_intensity += load(dF + at) * load(bank.x.set[0] + at);
-}
-
-// dL/d(glimpse) scaled by the intensity, as [C, N, N] in the window's own order.
-template <class T>
-static inline void scaled_patch(const T* from, const AttentionSize& s, T scale, bool transposed,
-                                T* to) {
-  const int64_t N = s.N;
-  if (!transposed) {
-    for (int64_t k = 0; k < s.channels * N * N; k++) to[k] = scale * from[k];
+static inline void scaled_patch(const Bank<T>& bank, const T* from, T* to) {
+  const int64_t N = bank.size.N;
+  const T scale = bank.window.intensity;
+  if (!bank.map.transposed) {
+    for (int64_t k = 0; k < bank.size.patch(); k++) to[k] = scale * from[k];
     return;
   }
-  for (int64_t c = 0; c < s.channels; c++)
+  for (int64_t c = 0; c < bank.size.channels; c++)
     for (int64_t j = 0; j < N; j++)
       for (int64_t i = 0; i < N; i++) to[(c * N + j) * N + i] = scale * from[(c * N + i) * N + j];
 }
 
-// Backward of a read through one bank. `patch` [C, N, N] is the scaled gradient of the glimpse;
-// adds to the window's sums and to dF, and, if wanted, to d_image [C, H, ld].
+// Z [C, N, ld] = a scaled patch times F_x.
 template <class T>
-static inline void read_image_backward(const Bank<T>& bank, const AttentionSize& s, const T* patch,
-                                       const T* image, T* d_image, bool accumulate,
-                                       const AttentionScratch<T>& scratch, bool first,
-                                       WindowSums<T>& sums) {
-  const int64_t N = s.N, ld = bank.x.ld, channel = s.height * ld;
-  for (int64_t c = 0; c < s.channels; c++) {
-    const T* d = patch + c * N * N;
-    multiply(d, N, int64_t{1}, bank.x.set[0], ld, scratch.Z, ld, N, ld, N, false);
-    project(bank, bank.sets, image + c * channel, scratch.V);
-    add_axis(bank, scratch.Z, scratch.V, ld, &sums.y, sums);
-    multiply(d, int64_t{1}, N, scratch.V, ld, scratch.dF, ld, N, ld, N, !(first && c == 0));
-    if (d_image) spread(bank, scratch.Z, d_image + c * channel, accumulate);
-  }
+static inline void widen(const Bank<T>& bank, const T* patch, T* Z) {
+  const int64_t N = bank.size.N, ld = bank.x.ld;
+  multiply(patch, N, int64_t{1}, bank.x.F, ld, Z, ld, bank.size.channels * N, ld, N, false);
 }
 
-// canvas [C, H, ld] += intensity * F_y^T w F_x.
+// out [C, H, ld] = canvas + intensity * F_y^T w F_x; out may be the canvas.
 template <class T>
-static inline void write_patch(const Bank<T>& bank, const AttentionSize& s, bool transposed,
-                               const T* patch, T* canvas, const AttentionScratch<T>& scratch) {
-  const int64_t N = s.N, ld = bank.x.ld;
-  scaled_patch(patch, s, bank.window.intensity, transposed, scratch.patch);
-  for (int64_t c = 0; c < s.channels; c++) {
-    multiply(scratch.patch + c * N * N, N, int64_t{1}, bank.x.set[0], ld, scratch.Z, ld, N, ld, N,
-             false);
-    spread(bank, scratch.Z, canvas + c * s.height * ld, true);
-  }
+static inline void write_patch(const Bank<T>& bank, const T* patch, const T* canvas, T* out) {
+  scaled_patch(bank, patch, bank.scratch.patch);
+  widen(bank, bank.scratch.patch, bank.scratch.Z);
+  spread(bank, bank.scratch.Z, canvas, out);
 }
 
-// Backward of a write: from d_canvas [C, H, ld] to d_patch [C, N, N] and the window's sums.
+// The window's gradient, through one image after another that it read or wrote.
 template <class T>
-static inline void write_patch_backward(const Bank<T>& bank, const AttentionSize& s,
-                                        bool transposed, const T* patch, const T* d_canvas,
-                                        T* d_patch, const AttentionScratch<T>& scratch,
-                                        WindowSums<T>& sums) {
-  const int64_t N = s.N, ld = bank.x.ld;
-  scaled_patch(patch, s, bank.window.intensity, transposed, scratch.patch);
-  for (int64_t c = 0; c < s.channels; c++) {
-    const T* w = scratch.patch + c * N * N;
-    multiply(w, N, int64_t{1}, bank.x.set[0], ld, scratch.Z, ld, N, ld, N, false);
-    project(bank, bank.sets, d_canvas + c * s.height * ld, scratch.V);
-    add_axis(bank, scratch.Z, scratch.V, ld, &sums.y, sums);
-    multiply(w, int64_t{1}, N, scratch.V, ld, scratch.dF, ld, N, ld, N, c > 0);
-    contract_width(bank, scratch.V, bank.window.intensity, transposed, scratch,
-                   d_patch + c * N * N);
+class WindowBackward {
+ public:
+  explicit WindowBackward(const Bank<T>& bank) : bank_(bank) {}
+
+  // An image [C, H, ld] with its glimpse's gradient, or an image's gradient with the patch written
+  // to it; [C, N, N]. Leaves F_y times the image in the scratch's V. Returns what the gradient of
+  // an image that was read is spread from.
+  const T* add(const T* image, const T* patch) {
+    const AttentionSize& s = bank_.size;
+    const AttentionScratch<T>& scratch = bank_.scratch;
+    const int64_t ld = bank_.x.ld, rows = s.channels * s.N;
+    T *scaled = scratch.patch + views_ * s.patch(), *Z = scratch.Z + views_ * rows * ld;
+    scaled_patch(bank_, patch, scaled);
+    widen(bank_, scaled, Z);
+    project(bank_, image, scratch.V);
+    multiply(scaled, int64_t{1}, s.N, scratch.V, ld, scratch.d_x, ld, s.N, ld, rows, views_ > 0);
+    for (int64_t c = 0; c < s.channels; c++)
+      scratch.planes[views_ * s.channels + c] = image + c * bank_.y.pixels * ld;
+    views_++;
+    return Z;
   }
-  add_width(bank, scratch.dF, sums);
-}
+
+  // To the five numbers.
+  void finish(const T* params, T* d_params) const {
+    WindowGradient<T> d;
+    if (views_ > 0) {
+      const AttentionScratch<T>& scratch = bank_.scratch;
+      contract_rows(bank_.y, scratch.Z, scratch.planes, views_ * bank_.size.channels, bank_.x.ld,
+                    scratch.d_y);
+      const FiltersGradient<T> x = filters_backward(bank_.map, bank_.window, bank_.x, scratch.d_x);
+      const FiltersGradient<T> y = filters_backward(bank_.map, bank_.window, bank_.y, scratch.d_y);
+      d = {x.centre, y.centre, x.delta + y.delta, x.log_sigma2 + y.log_sigma2, x.total};
+    }
+    window_backward(bank_.map, params, bank_.window, d, d_params);
+  }
+
+ private:
+  const Bank<T>& bank_;
+  int64_t views_ = 0;
+};
 
 // Rows of an image [C * H, W] into padded ones with zeros beyond the width, and back.
 template <class T>

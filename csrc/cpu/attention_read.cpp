@@ -16,17 +16,18 @@ double work_of(const ReadArgs& a) {
 template <class T>
 struct ReadScratch {
   AttentionScratch<T> attention;
-  T *image, *sigmoid, *error, *gradient;  // [C, H, ld]
+  T *images, *sigmoid, *error, *gradient;  // [images, C, H, ld], [C, H, ld]
 
-  ReadScratch(const AttentionSize& s, Arena<T>& arena) : attention(s, arena) {
-    image = arena.take(s.image<T>());
+  ReadScratch(const AttentionSize& s, int64_t images_read, Arena<T>& arena)
+      : attention(s, images_read + 1, arena) {
+    images = arena.take(images_read * s.image<T>());
     sigmoid = arena.take(s.image<T>());
     error = arena.take(s.image<T>());
     gradient = arena.take(s.image<T>());
   }
-  static int64_t bytes(const AttentionSize& s) {
+  static int64_t bytes(const AttentionSize& s, int64_t images_read) {
     Arena<T> counted(nullptr);
-    ReadScratch counting(s, counted);
+    ReadScratch counting(s, images_read, counted);
     return counted.bytes();
   }
 };
@@ -39,42 +40,54 @@ const T* padded(const T* image, const AttentionSize& s, T* scratch) {
   return scratch;
 }
 
-// sigmoid(canvas) and the error image x - sigmoid(canvas); x is padded.
+// The error image x - sigmoid(canvas), and if wanted sigmoid(canvas) itself; x is padded.
 template <class T>
 void error_image(const T* x, const T* canvas, const AttentionSize& s, T* sigmoid, T* error) {
-  const T* from = padded(canvas, s, sigmoid);
-  for (int64_t at = 0; at < s.image<T>(); at += kLanes<T>) {
-    const Vec<T> y = vsigmoid(load(from + at));
-    store(sigmoid + at, y);
-    store(error + at, load(x + at) - y);
-  }
+  const int64_t ld = s.ld<T>();
+  for (int64_t row = 0; row < s.channels * s.height; row++)
+    for (int64_t v = 0; v < ld; v += kLanes<T>) {
+      const int64_t at = row * ld + v;
+      const Vec<T> y = vsigmoid(load_part(canvas + row * s.width + v, s.width - v));
+      if (sigmoid) store(sigmoid + at, y);
+      store(error + at, load(x + at) - y);
+    }
+}
+
+// dL/d(canvas) from that of the error image.
+template <class T>
+void canvas_gradient(const T* d_error, const T* sigmoid, const AttentionSize& s, T* d_canvas) {
+  const int64_t ld = s.ld<T>();
+  for (int64_t row = 0; row < s.channels * s.height; row++)
+    for (int64_t v = 0; v < s.width; v += kLanes<T>) {
+      const int64_t at = row * ld + v;
+      const Vec<T> y = load(sigmoid + at);
+      store_part(d_canvas + row * s.width + v, load(d_error + at) * (y * y - y), s.width - v);
+    }
 }
 
 template <class T>
 void read(const ReadArgs& a) {
   const AttentionSize s = size_of(a.shape);
-  const int64_t pixels = s.channels * s.height * s.width, numbers = s.channels * s.N * s.N;
+  const int64_t pixels = s.channels * s.height * s.width;
   const int threads = worthwhile(a.shape.threads, work_of(a));
-  const int64_t each = ReadScratch<T>::bytes(s);
+  const int64_t each = ReadScratch<T>::bytes(s, a.images);
   const Workspace space(each * threads);
   over_slices(threads, a.shape.batch, [&](int64_t begin, int64_t end, int part) {
     Arena<T> arena(static_cast<char*>(space.data()) + part * each);
-    const ReadScratch<T> scratch(s, arena);
+    const ReadScratch<T> scratch(s, a.images, arena);
     for (int64_t b = begin; b < end; b++) {
-      const Bank<T> bank(a.shape.map, s, static_cast<const T*>(a.params) + 5 * b, false, true,
-                         scratch.attention);
-      auto glimpse = [&](const T* image, T* out) {
-        read_image(bank, s, a.shape.map.transposed, image, scratch.attention, out);
-      };
+      const T* params = static_cast<const T*>(a.params) + 5 * b;
+      const Bank<T> bank(a.shape.map, s, params, true, scratch.attention);
+      auto glimpse = [&](int64_t i) { return static_cast<T*>(a.glimpse[i]) + b * s.patch(); };
       for (int64_t i = 0; i < a.images; i++) {
         const T* image = static_cast<const T*>(a.image[i]) + b * pixels;
-        glimpse(padded(image, s, scratch.image), static_cast<T*>(a.glimpse[i]) + b * numbers);
+        image = padded(image, s, scratch.images);
+        read_image(bank, image, glimpse(i));
+        if (!a.canvas) continue;
+        error_image(image, static_cast<const T*>(a.canvas) + b * pixels, s,
+                    static_cast<T*>(nullptr), scratch.error);
+        read_image(bank, scratch.error, glimpse(1));
       }
-      if (!a.canvas) continue;
-      const T* x = padded(static_cast<const T*>(a.image[0]) + b * pixels, s, scratch.image);
-      error_image(x, static_cast<const T*>(a.canvas) + b * pixels, s, scratch.sigmoid,
-                  scratch.error);
-      glimpse(scratch.error, static_cast<T*>(a.glimpse[1]) + b * numbers);
     }
   });
 }
@@ -82,21 +95,19 @@ void read(const ReadArgs& a) {
 template <class T>
 void read_backward(const ReadArgs& a) {
   const AttentionSize s = size_of(a.shape);
-  const int64_t pixels = s.channels * s.height * s.width, numbers = s.channels * s.N * s.N;
+  const int64_t pixels = s.channels * s.height * s.width;
   const int64_t rows = s.channels * s.height, ld = s.ld<T>();
-  const bool transposed = a.shape.map.transposed;
   const int threads = worthwhile(a.shape.threads, 3 * work_of(a));
-  const int64_t each = ReadScratch<T>::bytes(s);
+  const int64_t each = ReadScratch<T>::bytes(s, a.images);
   const Workspace space(each * threads);
   over_slices(threads, a.shape.batch, [&](int64_t begin, int64_t end, int part) {
     Arena<T> arena(static_cast<char*>(space.data()) + part * each);
-    const ReadScratch<T> scratch(s, arena);
-    T *patch = scratch.attention.patch, *gradient = scratch.gradient;
+    const ReadScratch<T> scratch(s, a.images, arena);
+    T* gradient = scratch.gradient;
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, true, false, scratch.attention);
-      WindowSums<T> sums;
-      bool first = true;
+      const Bank<T> bank(a.shape.map, s, params, false, scratch.attention);
+      WindowBackward<T> window(bank);
       // The window's gradient through glimpse i, of `image`; if wanted, dL/d(image) is added to or
       // becomes d_image.
       auto backward = [&](int64_t i, const T* image, T* d_image, bool accumulate) {
@@ -105,34 +116,24 @@ void read_backward(const ReadArgs& a) {
           if (d_image && !accumulate) memset(d_image, 0, rows * ld * sizeof(T));
           return;
         }
-        scaled_patch(d + b * numbers, s, bank.window.intensity, transposed, patch);
-        read_image_backward(bank, s, patch, image, d_image, accumulate, scratch.attention, first,
-                            sums);
-        first = false;
+        const T* Z = window.add(image, d + b * s.patch());
+        if (d_image) spread(bank, Z, accumulate ? d_image : nullptr, d_image);
       };
       for (int64_t i = 0; i < a.images; i++) {
-        const T* image = padded(static_cast<const T*>(a.image[i]) + b * pixels, s, scratch.image);
+        const T* image = padded(static_cast<const T*>(a.image[i]) + b * pixels, s,
+                                scratch.images + i * s.image<T>());
         T* d_image = a.d_image[i] ? static_cast<T*>(a.d_image[i]) + b * pixels : nullptr;
         T* d_canvas = a.d_canvas ? static_cast<T*>(a.d_canvas) + b * pixels : nullptr;
         if (a.canvas) {  // x is seen by both glimpses, and so is read with the error image
           const T* canvas = static_cast<const T*>(a.canvas) + b * pixels;
           error_image(image, canvas, s, scratch.sigmoid, scratch.error);
           backward(1, scratch.error, d_image || d_canvas ? gradient : nullptr, false);
-          if (d_canvas) {
-            for (int64_t at = 0; at < s.image<T>(); at += kLanes<T>) {
-              const Vec<T> y = load(scratch.sigmoid + at);
-              store(scratch.sigmoid + at, load(gradient + at) * (y * y - y));
-            }
-            unpad_rows(scratch.sigmoid, rows, s.width, ld, d_canvas);
-          }
+          if (d_canvas) canvas_gradient(gradient, scratch.sigmoid, s, d_canvas);
         }
         backward(i, image, d_image ? gradient : nullptr, a.canvas != nullptr);
         if (d_image) unpad_rows(gradient, rows, s.width, ld, d_image);
       }
-      if (!first) add_width(bank, scratch.attention.dF, sums);
-      if (a.d_params)
-        window_backward(a.shape.map, params, bank.window, sums.gradient(),
-                        static_cast<T*>(a.d_params) + 5 * b);
+      if (a.d_params) window.finish(params, static_cast<T*>(a.d_params) + 5 * b);
     }
   });
 }

@@ -13,11 +13,9 @@ template <class T>
 struct WriteScratch {
   AttentionScratch<T> attention;
   T* image;  // [C, H, ld]
-  T* patch;  // [C, N, N]
 
-  WriteScratch(const AttentionSize& s, Arena<T>& arena) : attention(s, arena) {
+  WriteScratch(const AttentionSize& s, Arena<T>& arena) : attention(s, 1, arena) {
     image = arena.take(s.image<T>());
-    patch = arena.take(s.channels * s.N * s.N);
   }
   static int64_t bytes(const AttentionSize& s) {
     Arena<T> counted(nullptr);
@@ -37,21 +35,21 @@ void write(const WriteArgs& a) {
     Arena<T> arena(static_cast<char*>(space.data()) + part * each);
     const WriteScratch<T> scratch(s, arena);
     for (int64_t b = begin; b < end; b++) {
-      const Bank<T> bank(a.shape.map, s, static_cast<const T*>(a.params) + 5 * b, false, false,
-                         scratch.attention);
+      const T* params = static_cast<const T*>(a.params) + 5 * b;
+      const Bank<T> bank(a.shape.map, s, params, false, scratch.attention);
+      const T* patch = static_cast<const T*>(a.patch) + b * s.patch();
+      const T* canvas = a.canvas ? static_cast<const T*>(a.canvas) + b * pixels : nullptr;
       T* out = static_cast<T*>(a.out) + b * pixels;
-      const bool direct = s.width == ld;
-      T* canvas = direct ? out : scratch.image;
-      if (a.canvas) {
-        const T* from = static_cast<const T*>(a.canvas) + b * pixels;
-        pad_rows(from, rows, s.width, ld, canvas);
-      } else {
-        memset(canvas, 0, rows * ld * sizeof(T));
+      if (s.width == ld) {
+        write_patch(bank, patch, canvas, out);
+        continue;
       }
-      write_patch(bank, s, a.shape.map.transposed,
-                  static_cast<const T*>(a.patch) + b * s.channels * s.N * s.N, canvas,
-                  scratch.attention);
-      if (!direct) unpad_rows(canvas, rows, s.width, ld, out);
+      if (canvas) {
+        pad_rows(canvas, rows, s.width, ld, scratch.image);
+        canvas = scratch.image;
+      }
+      write_patch(bank, patch, canvas, scratch.image);
+      unpad_rows(scratch.image, rows, s.width, ld, out);
     }
   });
 }
@@ -60,7 +58,6 @@ template <class T>
 void write_backward(const WriteArgs& a) {
   const AttentionSize s{a.shape.channels, a.shape.height, a.shape.width, a.shape.N};
   const int64_t rows = s.channels * s.height, pixels = rows * s.width, ld = s.ld<T>();
-  const int64_t numbers = s.channels * s.N * s.N;
   const int threads = worthwhile(a.shape.threads, 3 * work_of(a.shape));
   const int64_t each = WriteScratch<T>::bytes(s);
   const Workspace space(each * threads);
@@ -69,20 +66,17 @@ void write_backward(const WriteArgs& a) {
     const WriteScratch<T> scratch(s, arena);
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, true, true, scratch.attention);
+      const Bank<T> bank(a.shape.map, s, params, true, scratch.attention);
       const T* d_out = static_cast<const T*>(a.d_out) + b * pixels;
       if (s.width != ld) {
         pad_rows(d_out, rows, s.width, ld, scratch.image);
         d_out = scratch.image;
       }
-      WindowSums<T> sums;
-      T* d_patch = a.d_patch ? static_cast<T*>(a.d_patch) + b * numbers : scratch.patch;
-      write_patch_backward(bank, s, a.shape.map.transposed,
-                           static_cast<const T*>(a.patch) + b * numbers, d_out, d_patch,
-                           scratch.attention, sums);
-      if (a.d_params)
-        window_backward(a.shape.map, params, bank.window, sums.gradient(),
-                        static_cast<T*>(a.d_params) + 5 * b);
+      WindowBackward<T> window(bank);
+      window.add(d_out, static_cast<const T*>(a.patch) + b * s.patch());
+      if (a.d_patch)
+        contract_width(bank, scratch.attention.V, static_cast<T*>(a.d_patch) + b * s.patch());
+      if (a.d_params) window.finish(params, static_cast<T*>(a.d_params) + 5 * b);
     }
   });
 }

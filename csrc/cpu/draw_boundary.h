@@ -38,9 +38,9 @@ struct Boundary {
       return;
     }
     const T* params = P + s.patch + 5;
-    const Bank<T> bank(a.shape.read, s.read, params, false, true, scratch.attention);
-    read_image(bank, s.read, a.shape.read.transposed, x, scratch.attention, r);
-    read_image(bank, s.read, a.shape.read.transposed, error, scratch.attention, r + half);
+    const Bank<T> bank(a.shape.read, s.read, params, true, scratch.attention);
+    read_image(bank, x, r);
+    read_image(bank, error, r + half);
     if (a.read_params) {
       T* to = static_cast<T*>(a.read_params) + ((first + k) * g.rows + b) * 5;
       for (int i = 0; i < 5; i++) to[i] = params[i];
@@ -50,8 +50,8 @@ struct Boundary {
  private:
   void add_patch(const T* P, T* canvas) const {
     if (s.attention) {
-      const Bank<T> bank(a.shape.write, s.write, P + s.patch, false, false, scratch.attention);
-      write_patch(bank, s.write, a.shape.write.transposed, P, canvas, scratch.attention);
+      const Bank<T> bank(a.shape.write, s.write, P + s.patch, false, scratch.attention);
+      write_patch(bank, P, canvas, canvas);
       return;
     }
     for (int64_t row = 0; row < s.image_rows; row++)
@@ -135,17 +135,12 @@ struct BoundaryBackward {
       for (int64_t at = 0; at < s.image; at += kLanes<T>)
         store(error + at, load(x + at) - load(sigmoid + at));
       const T* params = P + s.patch + 5;
-      const bool transposed = a.shape.read.transposed;
-      const Bank<T> bank(a.shape.read, s.read, params, true, false, scratch.attention);
-      T* patch = scratch.attention.patch;
-      WindowSums<T> sums;
-      scaled_patch(d_r, s.read, bank.window.intensity, transposed, patch);
-      read_image_backward(bank, s.read, patch, x, d_x, true, scratch.attention, true, sums);
-      scaled_patch(d_r + half, s.read, bank.window.intensity, transposed, patch);
-      read_image_backward(bank, s.read, patch, error, d_error, false, scratch.attention, false,
-                          sums);
-      add_width(bank, scratch.attention.dF, sums);
-      window_backward(a.shape.read, params, bank.window, sums.gradient(), d_P + s.patch + 5);
+      const Bank<T> bank(a.shape.read, s.read, params, false, scratch.attention);
+      WindowBackward<T> window(bank);
+      const T* of_x = window.add(x, d_r);
+      if (d_x) spread(bank, of_x, d_x, d_x);
+      spread(bank, window.add(error, d_r + half), static_cast<T*>(nullptr), d_error);
+      window.finish(params, d_P + s.patch + 5);
     } else {
       pad_rows(d_r + half, s.image_rows, s.width, s.ld, d_error);
       if (d_x) add_rows(d_r, d_x);
@@ -167,11 +162,11 @@ struct BoundaryBackward {
 
   void write_backward(const T* P, T* d_P, const T* d_canvas) const {
     const T* params = P + s.patch;
-    const Bank<T> bank(a.shape.write, s.write, params, true, true, scratch.attention);
-    WindowSums<T> sums;
-    write_patch_backward(bank, s.write, a.shape.write.transposed, P, d_canvas, d_P,
-                         scratch.attention, sums);
-    window_backward(a.shape.write, params, bank.window, sums.gradient(), d_P + s.patch);
+    const Bank<T> bank(a.shape.write, s.write, params, true, scratch.attention);
+    WindowBackward<T> window(bank);
+    window.add(d_canvas, P);
+    contract_width(bank, scratch.attention.V, d_P);
+    window.finish(params, d_P + s.patch);
   }
 };
 

@@ -226,7 +226,7 @@ struct ThreadScratch {
   static constexpr int64_t tile = 64;  // samples carried together: a tile's gates stay in L2
 
   ThreadScratch(const Sizes<T>& s, Arena<T>& arena)
-      : attention(s.read.N > s.write.N ? s.read : s.write, arena) {
+      : attention(s.read.N > s.write.N ? s.read : s.write, 2, arena) {
     image = arena.take(s.image);
     error = arena.take(s.image);
     posterior = arena.take(tile * s.ld_posterior);

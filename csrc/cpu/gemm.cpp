@@ -7,14 +7,14 @@ namespace {
 #define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 
 template <class T, int M, int V>
-void kernel(const T* __restrict A, int64_t ai, int64_t ak, const T* __restrict B, int64_t ldb,
-            T* __restrict C, int64_t ldc, int64_t K, bool accumulate) {
+void kernel(const T* __restrict A, int64_t ai, int64_t ak, const T* __restrict B, int64_t ldb, T* C,
+            int64_t ldc, int64_t K, const T* add) {
   constexpr int L = kLanes<T>;
   Vec<T> sum[M][V];
   EACH(i, M) EACH(j, V) sum[i][j] = Vec<T>{};
   const T* rows[(M + 2) / 3];  // a pointer for every three rows: addresses stay in registers
   EACH(g, (M + 2) / 3) rows[g] = A + 3 * g * ai;
-  if (accumulate) EACH(i, M) EACH(j, V) __builtin_prefetch(C + i * ldc + j * L, 1, 3);
+  if (add) EACH(i, M) EACH(j, V) __builtin_prefetch(C + i * ldc + j * L, 1, 3);
   for (int64_t k = 0; k < K; k++) {
     Vec<T> b[V];
     EACH(j, V) b[j] = load(B + j * L);
@@ -25,12 +25,13 @@ void kernel(const T* __restrict A, int64_t ai, int64_t ak, const T* __restrict B
     EACH(g, (M + 2) / 3) rows[g] += ak;
     B += ldb;
   }
-  if (accumulate) EACH(i, M) EACH(j, V) sum[i][j] += load(C + i * ldc + j * L);
+  if (add) EACH(i, M) EACH(j, V) sum[i][j] += load(add + i * ldc + j * L);
   EACH(i, M) EACH(j, V) store(C + i * ldc + j * L, sum[i][j]);
 }
 
 template <class T>
-using Kernel = void (*)(const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, int64_t, bool);
+using Kernel = void (*)(const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, int64_t,
+                        const T*);
 
 template <class T, int V, size_t... I>
 Kernel<T> pick(int64_t m, std::index_sequence<I...>) {
@@ -40,11 +41,11 @@ Kernel<T> pick(int64_t m, std::index_sequence<I...>) {
 
 template <class T>
 void panel(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
-           int64_t m, int64_t width, int64_t K, bool accumulate) {
+           int64_t m, int64_t width, int64_t K, const T* add) {
   constexpr auto counts = std::make_index_sequence<kRows<T>>{};
   row_blocks(m, kRows<T>, [&](int64_t i, int64_t rows) {
     const Kernel<T> f = width == kPanel<T> ? pick<T, 2>(rows, counts) : pick<T, 1>(rows, counts);
-    f(A + i * ai, ai, ak, B, ldb, C + i * ldc, ldc, K, accumulate);
+    f(A + i * ai, ai, ak, B, ldb, C + i * ldc, ldc, K, add ? add + i * ldc : nullptr);
   });
 }
 
@@ -92,17 +93,26 @@ KernelBf16 pick_bf16(int64_t m, std::index_sequence<I...>) {
 
 }  // namespace
 
+// With so few rows that they stay in registers four vectors wide.
+constexpr int kFew = kVectorBytes == 64 ? 6 : 0;
+
 template <class T>
-void multiply(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
-              int64_t m, int64_t columns, int64_t K, bool accumulate) {
-  for (int64_t n = 0; n < columns; n += kPanel<T>)
+void multiply_add(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
+                  int64_t m, int64_t columns, int64_t K, const T* add) {
+  int64_t n = 0;
+  if constexpr (kFew > 0) {
+    constexpr auto counts = std::make_index_sequence<kFew>{};
+    for (; m <= kFew && columns - n >= 2 * kPanel<T>; n += 2 * kPanel<T>)
+      pick<T, 4>(m, counts)(A, ai, ak, B + n, ldb, C + n, ldc, K, add ? add + n : nullptr);
+  }
+  for (; n < columns; n += kPanel<T>)
     panel(A, ai, ak, B + n, ldb, C + n, ldc, m, smaller<int64_t>(kPanel<T>, columns - n), K,
-          accumulate);
+          add ? add + n : nullptr);
 }
-template void multiply<float>(const float*, int64_t, int64_t, const float*, int64_t, float*,
-                              int64_t, int64_t, int64_t, int64_t, bool);
-template void multiply<double>(const double*, int64_t, int64_t, const double*, int64_t, double*,
-                               int64_t, int64_t, int64_t, int64_t, bool);
+template void multiply_add<float>(const float*, int64_t, int64_t, const float*, int64_t, float*,
+                                  int64_t, int64_t, int64_t, int64_t, const float*);
+template void multiply_add<double>(const double*, int64_t, int64_t, const double*, int64_t, double*,
+                                   int64_t, int64_t, int64_t, int64_t, const double*);
 
 template <class T>
 void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m, bool accumulate,
@@ -118,7 +128,7 @@ void multiply(const Rows<T>& A, const Packed<T>& B, T* C, int64_t ldc, int64_t m
       }
     }
     panel(A.data + from, A.ld, int64_t{1}, B.panel(n) + from * width, width, C + n, ldc, m, width,
-          to - from, accumulate);
+          to - from, accumulate ? C + n : nullptr);
   }
 }
 template void multiply<float>(const Rows<float>&, const Packed<float>&, float*, int64_t, int64_t,

@@ -31,11 +31,24 @@ DRAWGAN_INLINE void row_blocks(int64_t m, int64_t most, const F& f) {
   }
 }
 
-// A(i, k) = A[i * ai + k * ak]; B(k, j) = B[k * ldb + j]; `columns` is a whole number of vectors.
-// The old C is added last: partial sums of at most K terms keep the error of long sums small.
+// Rows of so wide a product that keep the multiply-add units busy, if only a few are wanted.
 template <class T>
-void multiply(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
-              int64_t m, int64_t columns, int64_t K, bool accumulate);
+constexpr int64_t few_rows(int64_t columns) {
+  if (kVectorBytes == 64 && columns >= 2 * kPanel<T>) return 3;
+  return columns >= kPanel<T> ? smaller(6, kRows<T>) : kRows<T>;
+}
+
+// A(i, k) = A[i * ai + k * ak]; B(k, j) = B[k * ldb + j]; `columns` is a whole number of vectors.
+// `add` is laid out as C, may be C itself, and is added if it is not null. It is added last:
+// partial sums of at most K terms keep the error of long sums small.
+template <class T>
+void multiply_add(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C, int64_t ldc,
+                  int64_t m, int64_t columns, int64_t K, const T* add);
+template <class T>
+static inline void multiply(const T* A, int64_t ai, int64_t ak, const T* B, int64_t ldb, T* C,
+                            int64_t ldc, int64_t m, int64_t columns, int64_t K, bool accumulate) {
+  multiply_add(A, ai, ak, B, ldb, C, ldc, m, columns, K, accumulate ? C : nullptr);
+}
 
 // The same with operands in bf16 and sums in float. A word holds the values of k (low half) and
 // k + 1 (high half): A(i, pair) starts at A + 2 * (i * ai + pair * ak) bytes, B(pair, j) is the

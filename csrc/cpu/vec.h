@@ -148,4 +148,35 @@ DRAWGAN_INLINE Vec<T> sums_of_lanes(Vec<T>* v) {
     return v[0];
 }
 
+template <class T, int S, size_t... I>
+DRAWGAN_INLINE void exchange(Vec<T>& a, Vec<T>& b, std::index_sequence<I...>) {
+  constexpr int L = kLanes<T>;
+  const Vec<T> low = __builtin_shufflevector(a, b, static_cast<int>((I & S) ? I - S + L : I)...);
+  b = __builtin_shufflevector(a, b, static_cast<int>((I & S) ? I + L : I + S)...);
+  a = low;
+}
+// Lane j of v[i] becomes lane i of v[j], for as many vectors as one has lanes.
+template <class T, int S = kLanes<T> / 2>
+DRAWGAN_INLINE void transpose_lanes(Vec<T>* v) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; i++)
+    if (!(i & S)) exchange<T, S>(v[i], v[i + S], std::make_index_sequence<kLanes<T>>{});
+  if constexpr (S > 1) transpose_lanes<T, S / 2>(v);
+}
+
+// to [columns padded, ld_to] = from [rows, ld] transposed, both of whole vectors; zeros beyond the
+// rows.
+template <class T>
+static inline void transpose(const T* from, int64_t rows, int64_t ld, T* to, int64_t ld_to) {
+  constexpr int L = kLanes<T>;
+  for (int64_t i = 0; i < rows; i += L)
+    for (int64_t j = 0; j < ld; j += L) {
+      Vec<T> v[L];
+      for (int64_t l = 0; l < L; l++)
+        v[l] = i + l < rows ? load(from + (i + l) * ld + j) : Vec<T>{};
+      transpose_lanes<T>(v);
+      for (int64_t l = 0; l < L; l++) store(to + (j + l) * ld_to + i, v[l]);
+    }
+}
+
 }  // namespace drawgan::DRAWGAN_ISA

@@ -7,7 +7,7 @@ namespace drawgan::DRAWGAN_ISA {
 
 // To the nearest whole number, ties to even; |x| below 2^22 (float) or 2^51 (double).
 template <class T>
-DRAWGAN_INLINE T nearest(T x) {
+DRAWGAN_INLINE Vec<T> nearest(Vec<T> x) {
   constexpr T magic = sizeof(T) == 4 ? T(12582912) : T(6755399441055744);  // 1.5 * 2^23, 2^52
   return (x + magic) - magic;
 }
@@ -28,11 +28,21 @@ DRAWGAN_INLINE Vec<float> held(Vec<float> x, float low, float high) {
 #endif
 }
 
-// e^x with a relative error of 1e-7, x held within the exponents of normal numbers.
-DRAWGAN_INLINE Vec<float> vexp_saturated(Vec<float> x) {
-  x = held(x, -87.3f, 88.3f);
-  const float magic = 12582912.f;  // the rounded quotient stays in the low bits of t
-  const Vec<float> t = x * 1.44269504f + magic, n = t - magic;
+constexpr float kWhole = 12582912.f;  // 1.5 * 2^23: added, it leaves a whole number in the low bits
+
+// p * 2^n for normal results, with t = n + kWhole.
+DRAWGAN_INLINE Vec<float> times_power(Vec<float> p, [[maybe_unused]] Vec<float> t,
+                                      [[maybe_unused]] Vec<float> n) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
+#else
+  return p * (Vec<float>)(((Bits<float>)t << 23) + 0x3f800000);
+#endif
+}
+
+// e^x with a relative error of 1e-7, for exponents of normal numbers.
+DRAWGAN_INLINE Vec<float> vexp_within(Vec<float> x) {
+  const Vec<float> t = x * 1.44269504f + kWhole, n = t - kWhole;
   const Vec<float> r = x - n * 0.693359375f + n * 2.12194440e-4f;
   Vec<float> p = 1.9875691500e-4f * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -40,16 +50,20 @@ DRAWGAN_INLINE Vec<float> vexp_saturated(Vec<float> x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.f;
-#if defined(__AVX512F__)
-  return (Vec<float>)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
-#else
-  return p * (Vec<float>)(((Bits<float>)t << 23) + 0x3f800000);
-#endif
+  return times_power(p, t, n);
+}
+// x held within the exponents of normal numbers.
+DRAWGAN_INLINE Vec<float> vexp_saturated(Vec<float> x) {
+  return vexp_within(held(x, -87.3f, 88.3f));
 }
 // The same, but exactly 0 below the smallest normal number: a Gaussian filter's far pixels must not
 // be multiplied by huge exponents.
 DRAWGAN_INLINE Vec<float> vexp(Vec<float> x) {
   return x < -87.3f ? Vec<float>{} : vexp_saturated(x);
+}
+// vexp(-u) for u that is not below 0 by more than rounding.
+DRAWGAN_INLINE Vec<float> vexp_negated(Vec<float> u) {
+  return u > 87.3f ? Vec<float>{} : vexp_within(-u);
 }
 // Double precision is there for checking gradients: exact before fast.
 DRAWGAN_INLINE Vec<double> vexp(Vec<double> x) {
@@ -58,7 +72,30 @@ DRAWGAN_INLINE Vec<double> vexp(Vec<double> x) {
   return y;
 }
 
-DRAWGAN_INLINE Vec<float> vsigmoid(Vec<float> x) { return 1.f / (1.f + vexp_saturated(-x)); }
+DRAWGAN_INLINE Vec<double> vexp_negated(Vec<double> u) { return vexp(-u); }
+
+// 1 / x for normal 1 / x, to a rounding and a half. A division keeps its unit busy for longer than
+// a whole exponential takes.
+DRAWGAN_INLINE Vec<float> reciprocal(Vec<float> x) {
+#if defined(__AVX512F__)
+  const Vec<float> y = (Vec<float>)_mm512_maskz_rcp14_ps(0xffff, (__m512)x);
+  return y + y * (1.f - x * y);
+#else
+  return 1.f / x;
+#endif
+}
+
+// Its e^-x is shorter than the one above, with a relative error of 1.1e-7: of the sigmoid that is a
+// quarter at most, but for values near 0.
+DRAWGAN_INLINE Vec<float> vsigmoid(Vec<float> x) {
+  x = held(x, -87.f, 87.f);  // 1 + e^87 has a normal reciprocal
+  const Vec<float> t = kWhole - x * 1.44269504f, n = t - kWhole, r = x + n * 0.693147181f;
+  Vec<float> p = 4.18903306e-2f - 8.31249263e-3f * r;
+  p = p * r - 1.66671157e-1f;
+  p = p * r + 4.99992311e-1f;
+  p = p * r - 1.f;
+  return reciprocal(1.f + times_power(p * r + 1.f, t, n));
+}
 DRAWGAN_INLINE Vec<double> vsigmoid(Vec<double> x) { return 1. / (1. + vexp(-x)); }
 
 // Rational minimax approximation of degree 13/6, the coefficients widely used for float tanh.
