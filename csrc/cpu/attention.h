@@ -60,13 +60,14 @@ struct Bank {  // a window with its filters
   Window<T> window;
   Filters<T> x, y;
 
-  // `contracts`: the width of something will be contracted, see contract_width().
-  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool contracts,
+  // `backward`: window gradients will be asked for. `contracts`: the width of something will be
+  // contracted, see contract_width().
+  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool backward, bool contracts,
        const AttentionScratch<T>& scratch)
-      : Bank(map, s, params, contracts, scratch, Arena<T>(scratch.filters)) {}
+      : Bank(map, s, params, backward, contracts, scratch, Arena<T>(scratch.filters)) {}
 
  private:
-  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool contracts,
+  Bank(const WindowMap& map, const AttentionSize& s, const T* params, bool backward, bool contracts,
        const AttentionScratch<T>& scratch, Arena<T> arena)
       : map(map),
         size(s),
@@ -74,8 +75,13 @@ struct Bank {  // a window with its filters
         window(window_of(map, params)),
         x(s.N, s.width, arena),
         y(s.N, s.height, arena) {
-    build_filters(map, window, window.x, x);
-    build_filters(map, window, window.y, y);
+    if (backward) {
+      build_filters<T, true>(map, window, window.x, x);
+      build_filters<T, true>(map, window, window.y, y);
+    } else {
+      build_filters<T, false>(map, window, window.x, x);
+      build_filters<T, false>(map, window, window.y, y);
+    }
     find_support(y, window.half_precision);
     if (contracts) transpose(x.F, s.N, x.ld, scratch.columns, round_up(s.N, kLanes<T>));
   }
@@ -213,18 +219,27 @@ class WindowBackward {
   int64_t views_ = 0;
 };
 
+// f(v, lanes) for the whole vectors of a row, then for the rest of it.
+template <class T, class F>
+DRAWGAN_INLINE void over_row(int64_t width, const F& f) {
+  int64_t v = 0;
+  for (; v + kLanes<T> <= width; v += kLanes<T>) f(v, int64_t{kLanes<T>});
+  if (v < width) f(v, width - v);
+}
 // Rows of an image [C * H, W] into padded ones with zeros beyond the width, and back.
 template <class T>
 static inline void pad_rows(const T* from, int64_t rows, int64_t width, int64_t ld, T* to) {
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t v = 0; v < ld; v += kLanes<T>)
-      store(to + r * ld + v, v < width ? load_part(from + r * width + v, width - v) : Vec<T>{});
+  for (int64_t r = 0; r < rows; r++, from += width, to += ld)
+    over_row<T>(width, [&](int64_t v, int64_t lanes) __attribute__((always_inline)) {
+      store(to + v, load_part(from + v, lanes));
+    });
 }
 template <class T>
 static inline void unpad_rows(const T* from, int64_t rows, int64_t width, int64_t ld, T* to) {
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t v = 0; v < width; v += kLanes<T>)
-      store_part(to + r * width + v, load(from + r * ld + v), width - v);
+  for (int64_t r = 0; r < rows; r++, from += ld, to += width)
+    over_row<T>(width, [&](int64_t v, int64_t lanes) __attribute__((always_inline)) {
+      store_part(to + v, load(from + v), lanes);
+    });
 }
 
 }  // namespace drawgan::DRAWGAN_ISA

@@ -44,25 +44,27 @@ const T* padded(const T* image, const AttentionSize& s, T* scratch) {
 template <class T>
 void error_image(const T* x, const T* canvas, const AttentionSize& s, T* sigmoid, T* error) {
   const int64_t ld = s.ld<T>();
-  for (int64_t row = 0; row < s.channels * s.height; row++)
-    for (int64_t v = 0; v < ld; v += kLanes<T>) {
-      const int64_t at = row * ld + v;
-      const Vec<T> y = vsigmoid(load_part(canvas + row * s.width + v, s.width - v));
-      if (sigmoid) store(sigmoid + at, y);
-      store(error + at, load(x + at) - y);
-    }
+  for (int64_t row = 0; row < s.channels * s.height; row++) {
+    over_row<T>(s.width, [&](int64_t v, int64_t lanes) __attribute__((always_inline)) {
+      const Vec<T> y = vsigmoid(load_part(canvas + v, lanes));
+      if (sigmoid) store(sigmoid + row * ld + v, y);
+      store(error + v, load(x + v) - y);
+    });
+    canvas += s.width, x += ld, error += ld;
+  }
 }
 
 // dL/d(canvas) from that of the error image.
 template <class T>
 void canvas_gradient(const T* d_error, const T* sigmoid, const AttentionSize& s, T* d_canvas) {
   const int64_t ld = s.ld<T>();
-  for (int64_t row = 0; row < s.channels * s.height; row++)
-    for (int64_t v = 0; v < s.width; v += kLanes<T>) {
-      const int64_t at = row * ld + v;
-      const Vec<T> y = load(sigmoid + at);
-      store_part(d_canvas + row * s.width + v, load(d_error + at) * (y * y - y), s.width - v);
-    }
+  for (int64_t row = 0; row < s.channels * s.height; row++) {
+    over_row<T>(s.width, [&](int64_t v, int64_t lanes) __attribute__((always_inline)) {
+      const Vec<T> y = load(sigmoid + v);
+      store_part(d_canvas + v, load(d_error + v) * (y * y - y), lanes);
+    });
+    d_error += ld, sigmoid += ld, d_canvas += s.width;
+  }
 }
 
 template <class T>
@@ -77,7 +79,7 @@ void read(const ReadArgs& a) {
     const ReadScratch<T> scratch(s, a.images, arena);
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, true, scratch.attention);
+      const Bank<T> bank(a.shape.map, s, params, false, true, scratch.attention);
       auto glimpse = [&](int64_t i) { return static_cast<T*>(a.glimpse[i]) + b * s.patch(); };
       for (int64_t i = 0; i < a.images; i++) {
         const T* image = static_cast<const T*>(a.image[i]) + b * pixels;
@@ -106,7 +108,7 @@ void read_backward(const ReadArgs& a) {
     T* gradient = scratch.gradient;
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, false, scratch.attention);
+      const Bank<T> bank(a.shape.map, s, params, true, false, scratch.attention);
       WindowBackward<T> window(bank);
       // The window's gradient through glimpse i, of `image`; if wanted, dL/d(image) is added to or
       // becomes d_image.

@@ -24,6 +24,15 @@ struct WriteScratch {
   }
 };
 
+// out [rows, W] = padded rows + canvas.
+template <class T>
+void add_rows(const T* padded, const T* canvas, int64_t rows, int64_t width, int64_t ld, T* out) {
+  for (int64_t r = 0; r < rows; r++, padded += ld, canvas += width, out += width)
+    over_row<T>(width, [&](int64_t v, int64_t lanes) __attribute__((always_inline)) {
+      store_part(out + v, load(padded + v) + load_part(canvas + v, lanes), lanes);
+    });
+}
+
 template <class T>
 void write(const WriteArgs& a) {
   const AttentionSize s{a.shape.channels, a.shape.height, a.shape.width, a.shape.N};
@@ -36,7 +45,7 @@ void write(const WriteArgs& a) {
     const WriteScratch<T> scratch(s, arena);
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, false, scratch.attention);
+      const Bank<T> bank(a.shape.map, s, params, false, false, scratch.attention);
       const T* patch = static_cast<const T*>(a.patch) + b * s.patch();
       const T* canvas = a.canvas ? static_cast<const T*>(a.canvas) + b * pixels : nullptr;
       T* out = static_cast<T*>(a.out) + b * pixels;
@@ -44,12 +53,11 @@ void write(const WriteArgs& a) {
         write_patch(bank, patch, canvas, out);
         continue;
       }
-      if (canvas) {
-        pad_rows(canvas, rows, s.width, ld, scratch.image);
-        canvas = scratch.image;
-      }
-      write_patch(bank, patch, canvas, scratch.image);
-      unpad_rows(scratch.image, rows, s.width, ld, out);
+      write_patch(bank, patch, static_cast<const T*>(nullptr), scratch.image);
+      if (canvas)
+        add_rows(scratch.image, canvas, rows, s.width, ld, out);
+      else
+        unpad_rows(scratch.image, rows, s.width, ld, out);
     }
   });
 }
@@ -66,7 +74,7 @@ void write_backward(const WriteArgs& a) {
     const WriteScratch<T> scratch(s, arena);
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
-      const Bank<T> bank(a.shape.map, s, params, true, scratch.attention);
+      const Bank<T> bank(a.shape.map, s, params, true, true, scratch.attention);
       const T* d_out = static_cast<const T*>(a.d_out) + b * pixels;
       if (s.width != ld) {
         pad_rows(d_out, rows, s.width, ld, scratch.image);

@@ -38,7 +38,7 @@ struct Boundary {
       return;
     }
     const T* params = P + s.patch + 5;
-    const Bank<T> bank(a.shape.read, s.read, params, true, scratch.attention);
+    const Bank<T> bank(a.shape.read, s.read, params, false, true, scratch.attention);
     read_image(bank, x, r);
     read_image(bank, error, r + half);
     if (a.read_params) {
@@ -50,7 +50,7 @@ struct Boundary {
  private:
   void add_patch(const T* P, T* canvas) const {
     if (s.attention) {
-      const Bank<T> bank(a.shape.write, s.write, P + s.patch, false, scratch.attention);
+      const Bank<T> bank(a.shape.write, s.write, P + s.patch, false, false, scratch.attention);
       write_patch(bank, P, canvas, canvas);
       return;
     }
@@ -135,7 +135,7 @@ struct BoundaryBackward {
       for (int64_t at = 0; at < s.image; at += kLanes<T>)
         store(error + at, load(x + at) - load(sigmoid + at));
       const T* params = P + s.patch + 5;
-      const Bank<T> bank(a.shape.read, s.read, params, false, scratch.attention);
+      const Bank<T> bank(a.shape.read, s.read, params, true, false, scratch.attention);
       WindowBackward<T> window(bank);
       const T* of_x = window.add(x, d_r);
       if (d_x) spread(bank, of_x, d_x, d_x);
@@ -162,7 +162,7 @@ struct BoundaryBackward {
 
   void write_backward(const T* P, T* d_P, const T* d_canvas) const {
     const T* params = P + s.patch;
-    const Bank<T> bank(a.shape.write, s.write, params, true, scratch.attention);
+    const Bank<T> bank(a.shape.write, s.write, params, true, true, scratch.attention);
     WindowBackward<T> window(bank);
     window.add(d_canvas, P);
     contract_width(bank, scratch.attention.V, d_P);

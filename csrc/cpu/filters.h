@@ -18,10 +18,12 @@ struct Filters {
   int64_t N, pixels, ld;
   T* F;
   T *origin, *mirror, *shift, *lift;
-  T* coupling;  // dD/dS of D with the filter's sum S; with `total`, S / D
+  // For backward: means under F of what a filter's derivatives are made of, as far as its divisor
+  // moves with its sum; and the sum of F.
+  T *mean_lever, *mean_exponent, *share;
   int64_t *first, *last;
   Vec<T>* parts;  // scratch: three sets of vectors, one a filter
-  T* sums;        // scratch: three sets of numbers, one a filter
+  T* sums;        // scratch: a number per filter
   int64_t best;   // `total`: the filter nearest to its pixel, and that distance
   T d_best;
 
@@ -32,11 +34,13 @@ struct Filters {
     mirror = arena.take(padded());
     shift = arena.take(padded());
     lift = arena.take(padded());
-    coupling = arena.take(padded());
+    mean_lever = arena.take(padded());
+    mean_exponent = arena.take(padded());
+    share = arena.take(padded());
     first = arena.template take<int64_t>(N);
     last = arena.template take<int64_t>(N);
     parts = arena.template take<Vec<T>>(3 * padded());
-    sums = arena.take(3 * padded());
+    sums = arena.take(padded());
   }
   int64_t padded() const { return round_up(N, kLanes<T>); }
   T middle() const { return T(0.5) * static_cast<T>(N - 1); }
@@ -118,61 +122,77 @@ static inline void place_filters(T delta, T h, T centre, Filters<T>& f) {
 }
 
 template <class T, bool Total>
+DRAWGAN_INLINE Vec<T> lever(const Filters<T>& f, int64_t k, Vec<T> p) {
+  return Total ? p - f.origin[k] + f.shift[k] : p - f.origin[k];
+}
+template <class T, bool Total>
 DRAWGAN_INLINE Vec<T> exponent(const Filters<T>& f, T h, int64_t k, Vec<T> p) {
   const Vec<T> u = (p - f.origin[k]) * (p + f.mirror[k]) * h;
-  if constexpr (Total)
-    return u + f.lift[k];
-  else
-    return u;
+  return Total ? u + f.lift[k] : u;
 }
 
-template <class T, bool Relative, bool Total>
+template <class T, bool Relative, bool Total, bool Backward>
 static inline void build_filters_as(const WindowMap& map, const Window<T>& w, T centre,
-                                    Filters<T>& f) {
+                                    Filters<T>& placed) {
   constexpr int L = kLanes<T>;
-  const T h = w.half_precision, pixels = static_cast<T>(f.pixels);
-  place_filters<T, Relative, Total>(w.delta, h, centre, f);
+  const T h = w.half_precision, pixels = static_cast<T>(placed.pixels);
+  place_filters<T, Relative, Total>(w.delta, h, centre, placed);
+  const Filters<T> f = placed;  // a copy, whose pointers no store can change, stays in registers
+  Vec<T>*levers = f.parts + f.padded(), *exponents = levers + f.padded();
   for (int64_t k = 0; k < f.N; k++) {
-    Vec<T> sum{};
+    Vec<T> sum{}, sum_of_levers{}, sum_of_exponents{};
     for (int64_t v = 0; v < f.ld; v += L) {
-      const Vec<T> p = iota<T>() + static_cast<T>(v);
-      const Vec<T> e = vexp_negated(exponent<T, Total>(f, h, k, p));
-      const Vec<T> kept = p < pixels ? e : Vec<T>{};
+      const Vec<T> p = iota<T>() + static_cast<T>(v), u = exponent<T, Total>(f, h, k, p);
+      const Vec<T> e = vexp_negated(u), kept = p < pixels ? e : Vec<T>{};
       store(f.F + k * f.ld + v, kept);
       sum += kept;
+      if (!Backward) continue;
+      sum_of_levers += kept * lever<T, Total>(f, k, p);
+      sum_of_exponents += kept * u;
     }
     f.parts[k] = sum;
+    if (!Backward) continue;
+    levers[k] = sum_of_levers;
+    exponents[k] = sum_of_exponents;
   }
   sum_each(f.parts, f.N, f.sums);
+  if constexpr (Backward) {
+    sum_each(levers, f.N, f.mean_lever);
+    sum_each(exponents, f.N, f.mean_exponent);
+  }
   T everything = 0;
   if constexpr (Total)
     for (int64_t k = 0; k < f.N; k++) everything += f.sums[k];
   for (int64_t k = 0; k < f.N; k += L) {
     const Vec<T> sum = load(f.sums + k), scale = 1 / divisor(map, sum, pixels, everything);
-    Vec<T> coupling = splat(T(1));
-    if (Total) coupling = sum * scale;
-    if (map.normalisation == Normalisation::none) coupling = Vec<T>{};
-    if (map.normalisation == Normalisation::max)
-      coupling = sum < static_cast<T>(map.eps) ? Vec<T>{} : coupling;
-    store(f.coupling + k, coupling);
     store(f.sums + k, scale);
+    if (!Backward) continue;
+    Vec<T> falls = scale;  // by how much F falls with the filter's sum, over F
+    if (map.normalisation == Normalisation::none) falls = Vec<T>{};
+    if (map.normalisation == Normalisation::max)
+      falls = sum < static_cast<T>(map.eps) ? Vec<T>{} : falls;
+    store(f.mean_lever + k, load(f.mean_lever + k) * falls);
+    store(f.mean_exponent + k, load(f.mean_exponent + k) * falls);
+    store(f.share + k, sum * scale);
   }
-  for (int64_t k = 0; k < f.N; k++)
+  for (int64_t k = 0; k < f.N; k++) {
+    const T scale = f.sums[k];
     for (int64_t v = 0; v < f.ld; v += L) {
       T* at = f.F + k * f.ld + v;
-      store(at, load(at) * f.sums[k]);
+      store(at, load(at) * scale);
     }
+  }
 }
 
-template <class T>
+template <class T, bool Backward>
 static inline void build_filters(const WindowMap& map, const Window<T>& w, T centre,
                                  Filters<T>& f) {
   if (map.normalisation == Normalisation::softmax)
-    build_filters_as<T, true, false>(map, w, centre, f);
+    build_filters_as<T, true, false, Backward>(map, w, centre, f);
   else if (map.normalisation == Normalisation::total)
-    build_filters_as<T, true, true>(map, w, centre, f);
+    build_filters_as<T, true, true, Backward>(map, w, centre, f);
   else
-    build_filters_as<T, false, false>(map, w, centre, f);
+    build_filters_as<T, false, false, Backward>(map, w, centre, f);
 }
 
 // Of a loss, through the filters of one axis.
@@ -184,56 +204,34 @@ struct FiltersGradient {
 
 // dF [N, ld] is dL/dF; where F is 0 it may be anything finite.
 template <class T, bool Total>
-static inline FiltersGradient<T> filters_backward_as(const Window<T>& w, const Filters<T>& f,
+static inline FiltersGradient<T> filters_backward_as(const Window<T>& w, const Filters<T> f,
                                                      const T* dF) {
   constexpr int L = kLanes<T>;
   const T h = w.half_precision, middle = f.middle();
-  auto lever_of = [&](int64_t k, Vec<T> p) __attribute__((always_inline)) {
-    return Total ? p - f.origin[k] + f.shift[k] : p - f.origin[k];
-  };
-  // What moving the sum of a filter takes away: means under F of what its derivatives are made of.
-  T *mean_lever = f.sums, *mean_exponent = mean_lever + f.padded(), mean_stride = 0;
-  {
-    Vec<T>*levers = f.parts, *exponents = levers + f.padded();
+  T mean_stride = 0;
+  if constexpr (Total) {  // every filter's sum is all filters'
+    T levers = 0, exponents = 0;
     for (int64_t k = 0; k < f.N; k++) {
-      levers[k] = exponents[k] = Vec<T>{};
-      for (int64_t v = 0; v < f.ld; v += L) {
-        const Vec<T> p = iota<T>() + static_cast<T>(v), F = load(f.F + k * f.ld + v);
-        levers[k] += F * lever_of(k, p);
-        exponents[k] += F * exponent<T, Total>(f, h, k, p);
-      }
+      levers += f.mean_lever[k];
+      exponents += f.mean_exponent[k];
+      mean_stride += (static_cast<T>(k) - middle) * f.mean_lever[k] +
+                     f.d_best * static_cast<T>(k - f.best) * f.share[k];
     }
-    sum_each(levers, f.N, mean_lever);
-    sum_each(exponents, f.N, mean_exponent);
-  }
-  if constexpr (Total) {
-    T lever = 0, expo = 0;
-    for (int64_t k = 0; k < f.N; k++) {
-      lever += mean_lever[k];
-      expo += mean_exponent[k];
-      mean_stride += (static_cast<T>(k) - middle) * mean_lever[k] +
-                     f.d_best * static_cast<T>(k - f.best) * f.coupling[k];
-    }
-    for (int64_t k = 0; k < f.N; k++) mean_lever[k] = lever, mean_exponent[k] = expo;
-  } else {
-    for (int64_t k = 0; k < f.N; k += L) {
-      const Vec<T> coupling = load(f.coupling + k);
-      store(mean_lever + k, load(mean_lever + k) * coupling);
-      store(mean_exponent + k, load(mean_exponent + k) * coupling);
-    }
+    for (int64_t k = 0; k < f.N; k++) f.mean_lever[k] = levers, f.mean_exponent[k] = exponents;
   }
   Vec<T> centre{}, delta{}, log_sigma2{}, total{};
   for (int64_t k = 0; k < f.N; k++) {
     const T steps = static_cast<T>(k) - middle;
     const T apart = Total ? f.d_best * static_cast<T>(k - f.best) - mean_stride : T(0);
+    const T mean_lever = f.mean_lever[k], mean_exponent = f.mean_exponent[k];
     Vec<T> moved{};
     for (int64_t v = 0; v < f.ld; v += L) {
-      const Vec<T> p = iota<T>() + static_cast<T>(v), lever = lever_of(k, p);
+      const Vec<T> p = iota<T>() + static_cast<T>(v), arm = lever<T, Total>(f, k, p);
       const Vec<T> d = load(dF + k * f.ld + v) * load(f.F + k * f.ld + v);
       total += d;
-      moved += d * (lever - mean_lever[k]);
-      log_sigma2 += d * (exponent<T, Total>(f, h, k, p) - mean_exponent[k]);
-      if (Total) delta += d * (steps * lever + apart);
+      moved += d * (arm - mean_lever);
+      log_sigma2 += d * (exponent<T, Total>(f, h, k, p) - mean_exponent);
+      if (Total) delta += d * (steps * arm + apart);
     }
     centre += moved;
     if (!Total) delta += steps * moved;
