@@ -84,11 +84,12 @@ void read(const ReadArgs& a) {
       for (int64_t i = 0; i < a.images; i++) {
         const T* image = static_cast<const T*>(a.image[i]) + b * pixels;
         image = padded(image, s, scratch.images);
+        if (a.canvas) {  // read first: what it reads is then in the cache
+          error_image(image, static_cast<const T*>(a.canvas) + b * pixels, s,
+                      static_cast<T*>(nullptr), scratch.error);
+          read_image(bank, scratch.error, glimpse(1));
+        }
         read_image(bank, image, glimpse(i));
-        if (!a.canvas) continue;
-        error_image(image, static_cast<const T*>(a.canvas) + b * pixels, s,
-                    static_cast<T*>(nullptr), scratch.error);
-        read_image(bank, scratch.error, glimpse(1));
       }
     }
   });
