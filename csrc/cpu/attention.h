@@ -26,10 +26,11 @@ struct AttentionSize {
 // What a window needs while it works on one sample, with up to `views` images.
 template <class T>
 struct AttentionScratch {
-  char* filters;     // of both axes
-  T* V;              // filters along the height times an image, [C, N, ld]
-  T* Z;              // what images' gradients are made of, [views, C, N, ld]
-  T *d_x, *d_y;      // dL/dF of both axes
+  char* filters;  // of both axes
+  T* V;           // filters along the height times an image, [C, N, ld]
+  T* Z;           // what images' gradients are made of, [views, C, N, ld]
+  T *d_x, *d_y;   // dL/dF of both axes
+  T *Z_columns, *d_columns;
   T* patch;          // [views, C, N, N]
   T* columns;        // [W, N padded], F_x transposed
   T* square;         // [C, N, N padded]
@@ -44,7 +45,10 @@ struct AttentionScratch {
     V = arena.take(rows * s.ld<T>());
     Z = arena.take(views * rows * s.ld<T>());
     d_x = arena.take(s.N * s.ld<T>());
-    d_y = arena.take(s.N * round_up(s.height, kLanes<T>));
+    d_y = arena.take(columns_of_N * round_up(s.height, kLanes<T>));
+    const bool narrow = is_narrow<T>(s.N, s.ld<T>());
+    Z_columns = arena.take(narrow ? s.ld<T>() * columns_of_N : 0);
+    d_columns = arena.take(narrow ? s.height * columns_of_N : 0);
     patch = arena.take(views * s.patch());
     columns = arena.take(s.ld<T>() * columns_of_N);
     square = arena.take(rows * columns_of_N);
@@ -205,8 +209,8 @@ class WindowBackward {
     WindowGradient<T> d;
     if (views_ > 0) {
       const AttentionScratch<T>& scratch = bank_.scratch;
-      contract_rows(bank_.y, scratch.Z, scratch.planes, views_ * bank_.size.channels, bank_.x.ld,
-                    scratch.d_y);
+      contract_rows(bank_.y, scratch.Z, scratch.planes, views_ * bank_.size.channels,
+                    bank_.x.pixels, bank_.x.ld, scratch.Z_columns, scratch.d_columns, scratch.d_y);
       const FiltersGradient<T> x = filters_backward(bank_.map, bank_.window, bank_.x, scratch.d_x);
       const FiltersGradient<T> y = filters_backward(bank_.map, bank_.window, bank_.y, scratch.d_y);
       d = {x.centre, y.centre, x.delta + y.delta, x.log_sigma2 + y.log_sigma2, x.total};

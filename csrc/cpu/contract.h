@@ -2,6 +2,7 @@
 #pragma once
 
 #include "filters.h"
+#include "gemm.h"
 
 namespace drawgan::DRAWGAN_ISA {
 
@@ -60,12 +61,32 @@ static inline void contract_low(const Planes<T>& s, int64_t height, int64_t ld_o
     }
 }
 
-// dF [N, f.ld] = sum over planes and x of Z[j, x] * image[y, x], where F is not 0.
+// Filters that fill a vector, against rows too short to make up for the sums of lanes: with the
+// filters in the lanes. Z_columns is [ld, N padded], columns [H, N padded].
+template <class T>
+static inline void contract_narrow(const Filters<T>& f, const Planes<T>& s, int64_t width,
+                                   T* Z_columns, T* columns, T* dF) {
+  const int64_t ld_columns = f.padded();
+  for (int64_t plane = 0; plane < s.count; plane++) {
+    transpose(s.Z + plane * s.N * s.ld, s.N, s.ld, Z_columns, ld_columns);
+    multiply(s.images[plane], s.ld, int64_t{1}, Z_columns, ld_columns, columns, ld_columns,
+             f.pixels, ld_columns, width, plane > 0);
+  }
+  transpose(columns, f.pixels, ld_columns, dF, f.ld);
+}
+template <class T>
+constexpr bool is_narrow(int64_t N, int64_t ld) {
+  return 2 * N > kLanes<T> && ld <= 2 * kLanes<T>;
+}
+
+// dF [N padded, f.ld] = sum over planes and x of Z[j, x] * image[y, x], where F is not 0.
 template <class T>
 static inline void contract_rows(const Filters<T>& f, const T* Z, const T* const* images,
-                                 int64_t planes, int64_t ld, T* dF) {
+                                 int64_t planes, int64_t width, int64_t ld, T* Z_columns,
+                                 T* columns, T* dF) {
   constexpr int L = kLanes<T>;
   const Planes<T> s{Z, images, planes, f.N, ld};
+  if (is_narrow<T>(f.N, ld)) return contract_narrow(f, s, width, Z_columns, columns, dF);
   memset(dF, 0, f.N * f.ld * sizeof(T));
   if (f.pixels < L) return contract_low(s, f.pixels, f.ld, dF);
   for (int64_t block = 0; block < f.pixels; block += L / 2) {
