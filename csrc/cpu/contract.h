@@ -16,8 +16,8 @@ struct Planes {
 
 // out[j, y] for filters j..j+J and as many pixels y.. as fill a vector with them.
 template <class T, int J>
-static inline void contract_block(const Planes<T>& s, int64_t j, int64_t y, int64_t ld_out,
-                                  T* out) {
+DRAWGAN_INLINE void contract_block(const Planes<T>& s, int64_t j, int64_t y, int64_t ld_out,
+                                   T* out) {
   constexpr int L = kLanes<T>, Y = L / J;
   Vec<T> sum[L];
 #pragma GCC unroll 16
