@@ -47,26 +47,29 @@ class Truth:
     bfloat16: float  # worst error of the reference under torch.autocast
 
 
-def truth(case: TrainCase, folder: Path | None = None) -> Truth:
-    """Loss and gradients of a case in float64; kept in ``folder`` if there is one."""
+def truth(case: TrainCase, folder: Path | None = None, device: str = "cpu") -> Truth:
+    """Loss and gradients of a case in float64, on the CPU whatever device they were computed on.
+
+    Kept in ``folder`` if there is one.
+    """
     path = None if folder is None else folder / f"{case.sizes}.pt"
     if path is not None and path.exists():
         return Truth(**torch.load(path, weights_only=True))
     single = build(case)
-    model = type(single)(**single.config()).double()
+    model = type(single)(**single.config()).double().to(device)
     model.load_state_dict(single.state_dict())
     model.eval()  # no dropout
     eps = noise(case, single)
     with drawgan_fast.use_backend("reference"):
-        loss = model.accumulate_gradients(images(case).double(), eps.double())["loss"]
+        x = images(case).double().to(device)
+        loss = model.accumulate_gradients(x, eps.double().to(device))["loss"]
     gradients = {
-        name: torch.zeros_like(p) if p.grad is None else p.grad
+        name: (torch.zeros_like(p) if p.grad is None else p.grad).cpu()
         for name, p in model.named_parameters()
     }
-    _, rounded = TorchStep(case, "reference", bfloat16=True).gradients(eps)
-    found = Truth(
-        loss.double(), gradients, max(error(rounded[name], gradients[name]) for name in gradients)
-    )
+    _, rounded = TorchStep(case, "reference", bfloat16=True, device=device).gradients(eps)
+    worst = max(error(rounded[name], gradients[name]) for name in gradients)
+    found = Truth(loss.double().cpu(), gradients, worst)
     if path is not None:
         torch.save(vars(found), path)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class Setting:
     name: str
     threads: int
     variables: tuple[tuple[str, str], ...] = ()
+    module: str = "benchmarks.worker"
 
     def environment(self) -> dict[str, str]:
         """The process's variables."""
@@ -52,7 +54,7 @@ class Process:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", str(setting.threads)],
+            [sys.executable, "-m", setting.module, str(setting.threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -66,14 +68,21 @@ class Process:
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self, timeout: float | None = None) -> dict[str, Any]:
         """The answer to the command given last.
+
+        Args:
+            timeout: seconds to wait for it, after which the process is killed; None: for ever.
 
         Raises:
             Unavailable: the job cannot run here.
-            WorkerFailed: it raised, or the process died.
+            WorkerFailed: it raised, or the process died, or there was no answer in time.
         """
         assert self._process.stdout is not None
+        # One command, one line: nothing of an answer is ever left in the reader's buffer.
+        if timeout is not None and not select.select([self._process.stdout], [], [], timeout)[0]:
+            self._process.kill()
+            raise WorkerFailed(f"{self.setting.name}: no answer within {timeout:.0f} s")
         line = self._process.stdout.readline()
         if not line:
             raise WorkerFailed(f"{self.setting.name}: died with code {self._process.wait()}")
@@ -84,10 +93,10 @@ class Process:
             raise WorkerFailed(f"{self.setting.name}:\n{answer['error']}")
         return answer
 
-    def call(self, do: str, **arguments: Any) -> dict[str, Any]:
+    def call(self, do: str, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Command and answer; raises as :meth:`receive`."""
         self.send(do, **arguments)
-        return self.receive()
+        return self.receive(timeout)
 
     def close(self) -> None:
         """Close the pipe, at which the worker ends, and wait for that."""

@@ -128,10 +128,15 @@ def main(threads: int) -> None:
     # XLA makes as many threads as it may use processors, and asks nothing else.
     if hasattr(os, "sched_setaffinity") and threads < len(os.sched_getaffinity(0)):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    serve(lambda: Worker(threads))
+
+
+def serve(make: Callable[[], Worker]) -> None:
+    """Make the worker and answer commands from standard input until it is closed."""
     # Whatever else prints to standard output must not get between the answers.
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
-        worker = Worker(threads)
+        worker = make()
         for line in sys.stdin:
             print(json.dumps(answer(worker, json.loads(line))), file=replies, flush=True)
 

@@ -14,6 +14,9 @@ import torch
 from drawgan_fast import backends, use_backend
 from drawgan_fast._native import NativeUnavailable, load_cpu
 
+# Deterministic algorithms, see below, refuse cuBLAS without it; read when CUDA starts.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 # The tensors here are tiny: a second thread costs more than it brings.
 torch.set_num_threads(1)
 

@@ -18,7 +18,7 @@ from drawgan_fast.nn import DrawCore
 State = tuple[Tensor, Tensor]
 
 
-def apply(model: GenerativeModel, what: str) -> None:
+def apply(model: GenerativeModel, what: str, mode: str | None = None) -> None:
     """Compile part of a model in place.
 
     Args:
@@ -26,33 +26,35 @@ def apply(model: GenerativeModel, what: str) -> None:
         what: ``step``: loss and gradients of the whole recurrence as one graph, T time steps one
             after the other in it, which takes minutes to compile; ``cell``: one time step, called
             T times, which takes seconds. DRAW-GAN's discriminator is compiled with either.
+        mode: ``torch.compile``'s.
     """
     draw = model.draw if isinstance(model, DRAWGAN) else model
     core: DrawCore = draw.core  # type: ignore[assignment]
     overrides: Any = core
     if what == "cell":
-        overrides.forward = CompiledCells(core).forward
+        overrides.forward = CompiledCells(core, mode).forward
     elif isinstance(model, DRAWGAN):
-        core.compile(fullgraph=True)
+        core.compile(fullgraph=True, mode=mode)
     else:
         overrides = model
-        overrides.loss = torch.compile(model.loss)
+        overrides.loss = torch.compile(model.loss, mode=mode)
     if isinstance(model, DRAWGAN):
         # DRAW-GAN walks backward through the discriminator's one graph twice.
         import torch._functorch.config as functorch
 
         functorch.donated_buffer = False
-        model.discriminator.compile(fullgraph=True)
+        model.discriminator.compile(fullgraph=True, mode=mode)
 
 
 class CompiledCells:
     """The reference's loop over time around compiled functions of one time step."""
 
-    def __init__(self, core: DrawCore) -> None:
+    def __init__(self, core: DrawCore, mode: str | None = None) -> None:
         self.core = core
-        self.cell = torch.compile(cell, fullgraph=True)
-        self.decode = torch.compile(decode, fullgraph=True)
-        self.kl = torch.compile(partial(kl_standard_normal, batch_dim=1), fullgraph=True)
+        compile = partial(torch.compile, fullgraph=True, mode=mode)
+        self.cell = compile(cell)
+        self.decode = compile(decode)
+        self.kl = compile(partial(kl_standard_normal, batch_dim=1))
 
     def forward(
         self,

@@ -20,10 +20,13 @@ class TorchStep:
     Args:
         case: what to train.
         backend: forced for every call; it never falls back.
-        bfloat16: forward and loss under ``torch.autocast("cpu", torch.bfloat16)``.
+        bfloat16: forward and loss under ``torch.autocast(…, torch.bfloat16)``.
         memory: the model's argument.
         compile: what ``torch.compile`` gets: nothing, the ``step`` or the ``cell``.
+        mode: ``torch.compile``'s.
         precision: ``torch.set_float32_matmul_precision``, for the whole process.
+        device: where it trains.
+        capturable: Adam as a CUDA graph needs it.
 
     Raises:
         Unavailable: the backend cannot run here, with the reason.
@@ -37,18 +40,28 @@ class TorchStep:
         bfloat16: bool = False,
         memory: Memory = "keep",
         compile: str | None = None,
+        mode: str | None = None,
         precision: str = "highest",
+        device: str = "cpu",
+        capturable: bool = False,
     ) -> None:
         check_backend(backend)
         torch.set_float32_matmul_precision(precision)
         self.case, self.backend, self.bfloat16 = case, backend, bfloat16
-        self.model = build(case, memory=memory)
+        self.device = torch.device(device)
+        # Made on the CPU, so that weights and images are the same on every device.
+        self.model = build(case, memory=memory).to(self.device)
         if compile is not None:
-            compiled.apply(self.model, compile)
-        self.x = images(case)
+            compiled.apply(self.model, compile, mode)
+        self.x = images(case).to(self.device)
         self.optimizers = [
             torch.optim.Adam(
-                player.parameters(), lr=LEARNING_RATES[name], betas=BETAS, eps=EPS, fused=True
+                player.parameters(),
+                lr=LEARNING_RATES[name],
+                betas=BETAS,
+                eps=EPS,
+                fused=True,
+                capturable=capturable,
             )
             for name, player in self.model.players().items()
         ]
@@ -57,10 +70,10 @@ class TorchStep:
         """See :class:`~benchmarks.variants.base.TrainingStep`."""
         if self.case.model == "draw-gan":
             self.model.eval()  # only its discriminator knows the difference
-        loss = self._accumulate(eps)
+        loss = self._accumulate(eps.to(self.device))
         self.model.train()
         found = {
-            name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+            name: (torch.zeros_like(p) if p.grad is None else p.grad.clone()).cpu()
             for name, p in self.model.named_parameters()
         }
         self.model.zero_grad(set_to_none=True)
@@ -78,7 +91,7 @@ class TorchStep:
             stack.enter_context(drawgan_fast.use_backend(self.backend))
             if not self.bfloat16:
                 return self.model.accumulate_gradients(self.x, eps)["loss"]
-            autocast = torch.autocast("cpu", torch.bfloat16)
+            autocast = torch.autocast(self.device.type, torch.bfloat16)
             if self.case.model == "draw-gan":
                 # Its backward passes are several and lie between its forward ones.
                 stack.enter_context(autocast)

@@ -61,7 +61,8 @@ def rounding_of_a_window(
 
 def strided(tensor: Tensor) -> Tensor:
     """The same numbers, laid out so that no dimension is contiguous."""
-    padded = torch.full([2 * size + 1 for size in tensor.shape], float("nan"), dtype=tensor.dtype)
+    shape = [2 * size + 1 for size in tensor.shape]
+    padded = torch.full(shape, float("nan"), dtype=tensor.dtype, device=tensor.device)
     view = padded[tuple(slice(1, None, 2) for _ in tensor.shape)]
     return view.copy_(tensor)
 

@@ -56,7 +56,8 @@ def evaluate(
     outputs = [r for r in (results if isinstance(results, tuple) else (results,)) if r is not None]
     generator = torch.Generator().manual_seed(5)
     cotangents = [
-        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype) for o in outputs
+        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.device, o.dtype)
+        for o in outputs
     ]
     wanted = [t for i, t in enumerate(given) if i not in frozen]
     gradients = iter(
@@ -146,6 +147,6 @@ def _rounded(inputs: Sequence[Tensor], seed: int) -> list[Tensor]:
 
     def rounded(tensor: Tensor) -> Tensor:
         sign = torch.rand(tensor.shape, generator=generator).sub(0.5).sign().double()
-        return tensor.double() * (1 + eps * sign)
+        return tensor.double() * (1 + eps * sign.to(tensor.device))
 
     return [rounded(tensor) for tensor in inputs]

@@ -1,7 +1,7 @@
 """How kernels are launched: block sizes and warps by shape, the precision of products, the device.
 
 Nothing is tuned at run time: sizes come from rules that hold on every GPU, and from a table of
-what was measured to be better (``tuned.json``, written by ``python -m benchmarks.gpu --tune``).
+what was measured to be better: ``tuned.json``, written by ``python -m benchmarks.gpu --only tune``.
 """
 
 from __future__ import annotations
