@@ -93,6 +93,10 @@ class Process:
             raise WorkerFailed(f"{self.setting.name}:\n{answer['error']}")
         return answer
 
+    def answered(self) -> bool:
+        """Whether :meth:`receive` would return at once."""
+        return bool(select.select([self._process.stdout], [], [], 0)[0])
+
     def call(self, do: str, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Command and answer; raises as :meth:`receive`."""
         self.send(do, **arguments)

@@ -104,11 +104,11 @@ def _targets(run: Run) -> str:
         if run.quick and met is not None:
             verdict = "not judged"
         floor = target.at_floor(run)
-        alone = "" if floor is None else _spread(floor, "×")
-        rows.append([target.text, target.required, _spread(measured, unit), alone, verdict])
+        alone = "" if floor is None else spread(floor, "×")
+        rows.append([target.text, target.required, spread(measured, unit), alone, verdict])
         if met is False and not run.quick:
-            missed.append(f"- {target.text}: {_spread(measured, unit)}, required {target.required}")
-    text = _table(["", "required", "measured", "products alone", "met"], rows)
+            missed.append(f"- {target.text}: {spread(measured, unit)}, required {target.required}")
+    text = table(["", "required", "measured", "products alone", "met"], rows)
     text += (
         "\nProducts alone: what the ratio would be if a step were its matrix products and nothing "
         "else, each by the fastest library (the floor below; bfloat16's for bfloat16). Where that "
@@ -129,7 +129,7 @@ def _step_group(run: Run, key: str) -> str:
         if row:
             rows.append(row)
     head = ["", "ms per step", "images/s", "to ours", "error"]
-    return f"### {_title(group)}\n\n" + _table(head, rows)
+    return f"### {_title(group)}\n\n" + table(head, rows)
 
 
 def _step_row(run: Run, key: str, label: str) -> list[str] | None:
@@ -149,7 +149,7 @@ def _step_row(run: Run, key: str, label: str) -> list[str] | None:
     gate = (entry or {}).get("gate") or {}
     error = f"{gate['gradient']:.1e}" if "gradient" in gate else ""
     ratio = run.ratio(key, label, "ours") if label != "ours" else None
-    return [title, _spread(time, ""), rate, _spread(ratio, "×") if ratio else "", error]
+    return [title, spread(time, ""), rate, spread(ratio, "×") if ratio else "", error]
 
 
 def _variant_title(label: str) -> str:
@@ -192,7 +192,7 @@ def _floor(run: Run) -> str:
             ]
             rows.append([product, *cells])
         head = ["ms in one step, " + label, *(LIBRARIES[lib].title for lib in libraries)]
-        text += "\n" + _table(head, rows)
+        text += "\n" + table(head, rows)
     return text
 
 
@@ -212,14 +212,14 @@ def _operators(run: Run) -> str:
         eager, ours = (run.samples(key, label) for label in ("eager", "ours"))
         ratio = run.ratio(key, "eager", "ours")
         missing = next((e["missing"] for e in group["entries"] if e["missing"]), None)
-        cells = [_micro(eager), _micro(ours), _spread(ratio, "×") if ratio else ""]
+        cells = [_micro(eager), _micro(ours), spread(ratio, "×") if ratio else ""]
         if missing and not ours:
             cells[1] = f"{NOT_MEASURED}: {missing}"
         rows.append([f"`{op}`", shape, mode, *cells])
     if not rows:
         return f"{NOT_MEASURED.capitalize()}.\n"
     head = ["", "shape", "", "eager, µs", "ours, µs", "times as fast"]
-    return "Batch 128. Shapes are channels×height×width and N, or D and K.\n\n" + _table(head, rows)
+    return "Batch 128. Shapes are channels×height×width and N, or D and K.\n\n" + table(head, rows)
 
 
 def _memory(run: Run) -> str:
@@ -227,14 +227,14 @@ def _memory(run: Run) -> str:
     rows = []
     for entry in run.groups[key]["entries"] if key in run.groups else []:
         values = [v / 2**20 for v in run.samples(key, entry["label"])]
-        cell = _spread(Quantiles.of(values), " MiB") if any(values) else NOT_MEASURED
+        cell = spread(Quantiles.of(values), " MiB") if any(values) else NOT_MEASURED
         ratio = run.ratio(key, entry["label"], "eager") if any(values) else None
-        rows.append([_variant_title(entry["label"]), cell, _spread(ratio, "×") if ratio else ""])
+        rows.append([_variant_title(entry["label"]), cell, spread(ratio, "×") if ratio else ""])
     if not rows:
         return ""
     return (
         "What the first three steps add to a fresh process at their peak (resident memory):\n\n"
-    ) + _table(["", "peak", "to eager's"], rows)
+    ) + table(["", "peak", "to eager's"], rows)
 
 
 def _threads(run: Run) -> str:
@@ -243,10 +243,10 @@ def _threads(run: Run) -> str:
     for entry in run.groups[key]["entries"] if key in run.groups else []:
         variant, _, count = entry["label"].rpartition(", ")
         samples = [1e3 * v for v in run.samples(key, entry["label"])]
-        cell = _spread(Quantiles.of(samples), " ms") if samples else NOT_MEASURED
+        cell = spread(Quantiles.of(samples), " ms") if samples else NOT_MEASURED
         ratio = run.ratio(key, f"{variant}, 1", entry["label"])
-        rows.append([_variant_title(variant), count, cell, _spread(ratio, "×") if ratio else ""])
-    return _table(["", "threads", "step", "over one thread"], rows) if rows else ""
+        rows.append([_variant_title(variant), count, cell, spread(ratio, "×") if ratio else ""])
+    return table(["", "threads", "step", "over one thread"], rows) if rows else ""
 
 
 def _overhead(run: Run) -> str:
@@ -261,7 +261,7 @@ def _overhead(run: Run) -> str:
     return (
         "One call on the smallest input there is (one image of one pixel, one unit, one step), "
         'the kernel\'s own work included; "recorded" means for a backward that does not come:\n\n'
-    ) + _table(head, rows)
+    ) + table(head, rows)
 
 
 def _pictures(names: Sequence[str]) -> str:
@@ -271,13 +271,13 @@ def _pictures(names: Sequence[str]) -> str:
 
 
 def _micro(samples: Sequence[float]) -> str:
-    return _spread(Quantiles.of([1e6 * v for v in samples]), "") if samples else NOT_MEASURED
+    return spread(Quantiles.of([1e6 * v for v in samples]), "") if samples else NOT_MEASURED
 
 
-def _spread(value: Quantiles | None, unit: str) -> str:
+def spread(value: Quantiles | None, unit: str) -> str:
     """Median and percentiles in three digits.
 
-    >>> _spread(Quantiles(0.9, 1.0, 1.25), "×")
+    >>> spread(Quantiles(0.9, 1.0, 1.25), "×")
     '1.00× (0.900–1.25)'
     """
     if value is None:
@@ -296,6 +296,7 @@ def _bold(text: str, on: bool) -> str:
     return f"**{text}**" if on else text
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under a head, in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from drawgan_fast import reference
+from drawgan_fast.backends.precision import without_autocast
 from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawWeights
 from drawgan_fast.losses import kl_standard_normal
 from drawgan_fast.models import DRAWGAN, GenerativeModel
@@ -92,7 +93,9 @@ def cell(
 ) -> tuple[State, State, Tensor, Tensor, Tensor]:
     """One time step of ``reference.draw_scan``: its loop's body, in the same operators."""
     params = functional.linear(dec[0], w.read_w, w.read_b)  # type: ignore[arg-type]
-    glimpses = reference.attention_read((x,), params, cfg.read_size, cfg.spec, canvas)
+    with without_autocast(x.device):  # as the reference backend does it
+        params = params.to(x.dtype)
+        glimpses = reference.attention_read((x,), params, cfg.read_size, cfg.spec, canvas)
     enc_input = torch.cat([g.flatten(1) for g in glimpses] + [dec[0]], dim=1)
     enc = reference.lstm_cell(enc_input, enc, w.enc_w_ih, w.enc_w_hh, w.enc_b_ih, w.enc_b_hh)
     mu, log_sigma = functional.linear(enc[0], w.posterior_w, w.posterior_b).chunk(2, dim=1)
@@ -112,5 +115,7 @@ def decode(
     patch = functional.linear(dec[0], w.patch_w, w.patch_b)
     patch = patch.view(-1, cfg.channels, cfg.write_size, cfg.write_size)
     params = functional.linear(dec[0], w.write_w, w.write_b)  # type: ignore[arg-type]
-    canvas = reference.attention_write(patch, params, cfg.image_size, cfg.spec, canvas)
+    with without_autocast(z.device):
+        patch, params = patch.to(canvas.dtype), params.to(canvas.dtype)
+        canvas = reference.attention_write(patch, params, cfg.image_size, cfg.spec, canvas)
     return dec, canvas

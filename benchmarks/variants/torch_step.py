@@ -70,23 +70,24 @@ class TorchStep:
         """See :class:`~benchmarks.variants.base.TrainingStep`."""
         if self.case.model == "draw-gan":
             self.model.eval()  # only its discriminator knows the difference
-        loss = self._accumulate(eps.to(self.device))
+        loss = float(self.accumulate(eps.to(self.device)))
         self.model.train()
         found = {
             name: (torch.zeros_like(p) if p.grad is None else p.grad.clone()).cpu()
             for name, p in self.model.named_parameters()
         }
         self.model.zero_grad(set_to_none=True)
-        return float(loss), found
+        return loss, found
 
     def __call__(self) -> None:
         """One training step."""
-        self._accumulate(self.model.noise(self.case.batch))
+        self.accumulate(self.model.noise(self.case.batch))
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    def _accumulate(self, eps: Tensor) -> Tensor:
+    def accumulate(self, eps: Tensor) -> Tensor:
+        """Add a step's gradients at this noise; the loss, detached."""
         with ExitStack() as stack:
             stack.enter_context(drawgan_fast.use_backend(self.backend))
             if not self.bfloat16:

@@ -1,0 +1,86 @@
+"""Measure one GPU: ``python -m benchmarks.gpu``; or make the page of a record: ``--render``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu import machine, record
+from benchmarks.gpu.render import render, targets_table
+from benchmarks.gpu.stages import STAGES, Stage, run_all
+from benchmarks.pool import ROOT
+from drawgan_fast.files import write_atomically
+
+PAGE = ROOT / "docs" / "gpu.md"
+NO_GPU = 2  # the exit code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; see ``--help``. Returns the exit code: 1 if a stage is not done."""
+    begin = time.monotonic()
+    options = _parser().parse_args(arguments)
+    if options.render is not None:
+        found = record.load(options.render) if options.render != Path() else record.EMPTY
+        _write(options.page, found)
+        return 0
+    names = options.only.split(",") if options.only else [stage.name for stage in STAGES]
+    stages = [stage for stage in STAGES if stage.name in names]
+    unknown = sorted(set(names) - {stage.name for stage in STAGES})
+    if unknown:
+        _parser().error(f"--only: no stage is called {', '.join(unknown)}")
+    reason = machine.missing()
+    if reason is not None:
+        print(reason, file=sys.stderr)
+        return NO_GPU
+    return measure(stages, options.out, 60 * options.minutes - (time.monotonic() - begin))
+
+
+def measure(stages: Sequence[Stage], out: Path, seconds: float) -> int:
+    """Run the stages; the record and its page are written after each."""
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {"environment": machine.describe(), "stages": {}}
+
+    def keep(name: str, stage: dict[str, Any]) -> None:
+        found["stages"][name] = stage
+        record.save(out / "gpu.json", found)
+        _write(out / "gpu.md", found)
+        reason = f": {stage['reason']}" if "reason" in stage else ""
+        print(f"{name}: {stage['status']}{reason}, {stage.get('seconds', 0):.0f} s", flush=True)
+        for line in stage.get("output", []):
+            print(f"    {line}", flush=True)
+
+    run_all(stages, seconds, keep, out)
+    print(targets_table(found))
+    print(f"wrote {out / 'gpu.json'} and {out / 'gpu.md'}")
+    return 0 if all(s["status"] == "done" for s in found["stages"].values()) else 1
+
+
+def _write(page: Path, found: dict[str, Any]) -> None:
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, render(found).encode())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    names = ", ".join(stage.name for stage in STAGES)
+    parser.add_argument("--only", metavar="A,B", help=f"these stages: {names}")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu", metavar="DIR")
+    parser.add_argument("--minutes", type=float, default=9.5, help="for all stages together")
+    parser.add_argument(
+        "--render",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="the page of a record; without one, of nothing measured",
+    )
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="of --render")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

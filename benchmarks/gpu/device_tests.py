@@ -1,0 +1,124 @@
+"""The tests' stage: the kernels' own tests on the device, shared out among processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import available_processors
+from benchmarks.gpu.deadline import Deadline
+from benchmarks.pool import ROOT
+
+FOLDER = "tests/triton"
+MOST = 10  # processes: each waits for a compiler most of the time
+NEEDED = ("pytest", "hypothesis")
+OUTCOMES = ("passed", "failed", "error", "skipped")
+
+
+def pytest_command(root: Path, *arguments: str) -> list[str]:
+    """Pytest without the plugins that may not be there, and without its cache."""
+    command = [sys.executable, "-m", "pytest", f"--rootdir={root}", "-o", "addopts="]
+    command += ["-p", "no:cacheprovider"]
+    # The tests' own marks stand in for plugins that are missing.
+    command += ["-o", "markers=gpu\nslow\ntimeout"]
+    return [*command, *arguments]
+
+
+def run(
+    deadline: Deadline,
+    save: Callable[[dict[str, Any]], None],
+    folder: str = FOLDER,
+    root: Path = ROOT,
+) -> dict[str, Any]:
+    """Collect, run in shards, count; what did not finish in time is counted as not run.
+
+    Args:
+        deadline: at which the shards are killed.
+        save: takes the counts.
+        folder: of the tests, in ``root``.
+        root: where pytest runs.
+    """
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if absent:
+        found: dict[str, Any] = {"left_out": f"{', '.join(absent)} not installed"}
+        save(found)
+        return found
+    names = collect(folder, root)
+    shards = [names[i :: _processes()] for i in range(_processes())]
+    with tempfile.TemporaryDirectory() as reports:
+        processes = [
+            _start(shard, Path(reports) / f"{number}.xml", root)
+            for number, shard in enumerate(shards)
+            if shard
+        ]
+        cut = _wait(processes, deadline)
+        found = counts(sorted(Path(reports).glob("*.xml")))
+    found["not run"] = max(0, len(names) - sum(found[outcome] for outcome in OUTCOMES))
+    if cut:
+        found["left_out"] = f"{cut} of {len(processes)} processes were not done in time"
+    save(found)
+    return found
+
+
+def collect(folder: str, root: Path) -> list[str]:
+    """Every test's id."""
+    done = subprocess.run(
+        pytest_command(root, "--collect-only", "-q", folder),
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    names = [line for line in done.stdout.splitlines() if "::" in line and " " not in line[:20]]
+    if not names:
+        raise RuntimeError(f"no test was collected:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return names
+
+
+def counts(reports: Sequence[Path]) -> dict[str, Any]:
+    """Tests by outcome, and the first line of each failure, from JUnit reports."""
+    found: dict[str, Any] = {**dict.fromkeys(OUTCOMES, 0), "failures": []}
+    for path in reports:
+        for test in ElementTree.parse(path).iter("testcase"):
+            outcome = "passed"
+            for child in test:
+                if child.tag not in ("failure", "error", "skipped"):
+                    continue
+                outcome = "failed" if child.tag == "failure" else child.tag
+                if outcome != "skipped":
+                    line = (child.get("message") or "").strip().splitlines()[:1]
+                    name = f"{test.get('classname', '')}::{test.get('name')}"
+                    found["failures"].append(f"{name}: {''.join(line)[:200]}")
+            found[outcome] += 1
+    return found
+
+
+def _processes() -> int:
+    return max(1, min(MOST, available_processors() - 2))
+
+
+def _start(names: Sequence[str], report: Path, root: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        pytest_command(root, "-q", f"--junitxml={report}", *names),
+        cwd=root,
+        env={**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _wait(processes: Sequence[subprocess.Popen[bytes]], deadline: Deadline) -> int:
+    """Until all are done or the time is over; how many were cut off."""
+    while not deadline.passed() and any(process.poll() is None for process in processes):
+        time.sleep(0.2)
+    late = [process for process in processes if process.poll() is None]
+    for process in late:
+        process.kill()
+        process.wait()
+    return len(late)

@@ -1,0 +1,183 @@
+"""The tuning stage: for each attention kernel and default launch, a handful of others.
+
+Writes what was clearly faster to the table that :mod:`drawgan_fast.backends.triton.launch` reads.
+A launch serves every shape with its key: what counts is the mean, over these shapes, of the
+logarithm of the times as fast as the default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import drawgan_fast
+from benchmarks.cases import AttentionShape
+from benchmarks.gpu.clock import Clock
+from benchmarks.gpu.deadline import Deadline
+from benchmarks.gpu.operator_cases import LARGE, SMALL, WIDE, OperatorCase
+from benchmarks.gpu.operators import one_line
+from benchmarks.operators import TOLERANCE
+from benchmarks.timing import Quantiles
+from drawgan_fast.files import write_atomically
+
+TABLE = Path(drawgan_fast.__file__).parent / "backends" / "triton" / "tuned.json"
+GAIN = 1.03  # times as fast as the default, below which nothing is changed
+SAMPLES = 15
+Launch = dict[str, int]
+
+BUCKETS = (
+    (SMALL, WIDE, LARGE),
+    (AttentionShape(128, 1, 64, 64, 24),),
+    (AttentionShape(128, 1, 16, 16, 5),),
+)
+# BLOCK_H, BLOCK_W, num_warps
+CANDIDATES = ((32, 32, 1), (32, 32, 2), (16, 32, 1), (32, 64, 4), (64, 32, 4), (32, 32, 8))
+SMALLER = ((16, 16, 1), (16, 16, 2))
+KERNELS = {
+    "attention_read": ("attention_read", "forward"),
+    "attention_write": ("attention_write", "forward"),
+    "attention_read_backward": ("attention_read", "forward+backward"),
+    "attention_write_backward": ("attention_write", "forward+backward"),
+}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A kernel's default launch, and the shapes that share it."""
+
+    kernel: str
+    key: str
+    shapes: tuple[AttentionShape, ...]
+
+    @property
+    def candidates(self) -> list[Launch]:
+        """Other launches, without blocks that an image does not fill."""
+        largest = max(max(s.H, s.W) for s in self.shapes)
+        named = [*CANDIDATES, *SMALLER] if largest > 16 else SMALLER
+        return [dict(zip(("BLOCK_H", "BLOCK_W", "num_warps"), launch)) for launch in named]
+
+
+def buckets(device: str) -> list[Bucket]:
+    """Every kernel's, the ones of the benchmark's shapes first."""
+    from drawgan_fast.backends.triton import launch
+
+    target = launch.target(torch.device(device))
+    found = []
+    for shapes in BUCKETS:
+        for kernel in KERNELS:
+            keys = {_key(kernel, target, s) for s in shapes}
+            assert len(keys) == 1, "shapes of one bucket share a launch"
+            found.append(Bucket(kernel, keys.pop(), shapes))
+    return found
+
+
+def _key(kernel: str, target: str, shape: AttentionShape) -> str:
+    from drawgan_fast.backends.triton import launch
+
+    with overridden({}):
+        default = launch.attention_launch(kernel, target, shape.H, shape.W, shape.N)
+    blocks = "/".join(str(default[f"BLOCK_{axis}"]) for axis in "NHW")
+    return f"{kernel}/{target}/{blocks}"
+
+
+@contextmanager
+def overridden(table: dict[str, Launch]) -> Any:
+    """The launches of a table instead of the package's."""
+    from drawgan_fast.backends.triton import launch
+
+    before = launch.tuned
+    launch.tuned = lambda: table
+    launch.attention_launch.cache_clear()
+    try:
+        yield
+    finally:
+        launch.tuned = before
+        launch.attention_launch.cache_clear()
+
+
+def times(bucket: Bucket, override: Launch, clock: Clock) -> list[float]:
+    """Seconds of the kernel's operator at each shape, past a gate; the device alone if it can."""
+    op, mode = KERNELS[bucket.kernel]
+    found = []
+    with overridden({bucket.key: override} if override else {}), drawgan_fast.use_backend("triton"):
+        for shape in bucket.shapes:
+            operation = OperatorCase(op, shape, mode, "fp32").operation(clock.device)
+            call = operation.forward if mode == "forward" else operation.forward_backward
+            worst = operation.check()
+            if not worst <= TOLERANCE:
+                raise ArithmeticError(f"error {worst:.2e}")
+            with torch.set_grad_enabled(mode != "forward"):
+                call()
+                host = clock.host(call, 5)
+                alone = [clock.ahead(call, host) for _ in range(SAMPLES)]
+                samples = [t for t in alone if t is not None]
+                found.append(Quantiles.of(samples or [clock.call(call) for _ in range(3)]).p50)
+    return found
+
+
+def gain(default: Sequence[float], other: Sequence[float]) -> float:
+    """Times as fast, the geometric mean over shapes.
+
+    >>> gain([2.0, 8.0], [1.0, 4.0])
+    2.0
+    """
+    logs = [math.log(a / b) for a, b in zip(default, other)]
+    return round(math.exp(sum(logs) / len(logs)), 6)
+
+
+def tune(bucket: Bucket, clock: Clock, deadline: Deadline) -> dict[str, Any]:
+    """Try a bucket's candidates against its default, and once more the best against chance."""
+    default = times(bucket, {}, clock)
+    tried: list[dict[str, Any]] = []
+    for candidate in bucket.candidates:
+        if deadline.passed():
+            break
+        try:
+            tried.append({**candidate, "gain": gain(default, times(bucket, candidate, clock))})
+        except Exception as failure:  # more shared memory than there is, a wrong number
+            tried.append({**candidate, "failed": one_line(failure)})
+    measured = [t for t in tried if "gain" in t]
+    best = max(measured, key=lambda t: t["gain"], default=None)
+    chosen: Launch | None = None
+    if best is not None and best["gain"] >= GAIN:
+        launch = {k: best[k] for k in ("BLOCK_H", "BLOCK_W", "num_warps")}
+        best["again"] = gain(times(bucket, {}, clock), times(bucket, launch, clock))
+        chosen = launch if best["again"] >= GAIN else None
+    return {"key": bucket.key, "default": default, "tried": tried, "chosen": chosen}
+
+
+def run(
+    clock: Clock, deadline: Deadline, save: Callable[[dict[str, Any]], None], table: Path
+) -> None:
+    """Tune bucket after bucket; the table is written after each.
+
+    Args:
+        clock: of the device.
+        deadline: after which nothing new is tried.
+        save: takes what was tried.
+        table: the file of launches; those of other keys stay.
+    """
+    launches: dict[str, Launch] = json.loads(table.read_text()) if table.exists() else {}
+    found: dict[str, Any] = {"buckets": [], "left_out": []}
+    for bucket in buckets(clock.device):
+        if deadline.passed():
+            found["left_out"].append(f"{bucket.key}: no time was left")
+            continue
+        tuned = tune(bucket, clock, deadline)
+        found["buckets"].append(tuned)
+        launches.pop(bucket.key, None)
+        if tuned["chosen"]:
+            launches[bucket.key] = tuned["chosen"]
+        found["table"] = launches
+        save(found)
+        if launches or table.exists():
+            text = json.dumps(launches, indent=1, sort_keys=True) + "\n"
+            write_atomically(table, text.encode())
+    save(found)
