@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -40,22 +42,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(stages: Sequence[Stage], out: Path, seconds: float) -> int:
-    """Run the stages; the record and its page are written after each."""
+    """Run the stages; ``gpu.json``, ``gpu.md`` and ``gpu.log`` are there after each."""
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"environment": machine.describe(), "stages": {}}
+    (out / "gpu.log").write_text("")
 
     def keep(name: str, stage: dict[str, Any]) -> None:
+        log = stage.pop("log", "")
         found["stages"][name] = stage
         record.save(out / "gpu.json", found)
         _write(out / "gpu.md", found)
+        with (out / "gpu.log").open("a") as file:
+            file.write(f"==== {name}\n{log}\n")
         reason = f": {stage['reason']}" if "reason" in stage else ""
         print(f"{name}: {stage['status']}{reason}, {stage.get('seconds', 0):.0f} s", flush=True)
         for line in stage.get("output", []):
             print(f"    {line}", flush=True)
 
-    run_all(stages, seconds, keep, out)
+    # A coordinator that is told to end must not leave its stages behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    run_all(stages, seconds, keep)
+    launches = record.result(found, "tune").get("table")
+    if launches:
+        (out / "tuned.json").write_text(json.dumps(launches, indent=1, sort_keys=True) + "\n")
     print(targets_table(found))
-    print(f"wrote {out / 'gpu.json'} and {out / 'gpu.md'}")
+    print(f"wrote {out / 'gpu.json'}, {out / 'gpu.md'} and {out / 'gpu.log'}")
     return 0 if all(s["status"] == "done" for s in found["stages"].values()) else 1
 
 

@@ -18,6 +18,8 @@ from benchmarks.gpu.deadline import Deadline
 from benchmarks.pool import ROOT
 
 FOLDER = "tests/triton"
+# They need no device.
+IGNORED = ("test_ahead_of_time.py", "test_in_the_interpreter.py")
 MOST = 10  # processes: each waits for a compiler most of the time
 NEEDED = ("pytest", "hypothesis")
 OUTCOMES = ("passed", "failed", "error", "skipped")
@@ -70,8 +72,9 @@ def run(
 
 def collect(folder: str, root: Path) -> list[str]:
     """Every test's id."""
+    ignored = [f"--ignore-glob=*/{name}" for name in IGNORED]
     done = subprocess.run(
-        pytest_command(root, "--collect-only", "-q", folder),
+        pytest_command(root, "--collect-only", "-q", *ignored, folder),
         cwd=root,
         capture_output=True,
         text=True,

@@ -13,6 +13,12 @@ from benchmarks.variants.base import Unavailable
 WARM = 3  # calls before the capture: kernels compiled, handles and workspaces made
 
 
+def check(device: str) -> None:
+    """Raise Unavailable where there are no CUDA graphs."""
+    if torch.device(device).type != "cuda":
+        raise Unavailable(f"no CUDA graphs on {device}")
+
+
 class Graphed:
     """Replays ``call``, whose tensors must not change place.
 
@@ -26,8 +32,8 @@ class Graphed:
     """
 
     def __init__(self, call: Callable[[], Any], device: str, warm: int = WARM) -> None:
-        if torch.device(device).type != "cuda":
-            raise Unavailable(f"no CUDA graphs on {device}")
+        check(device)
+        self.call = call  # kept: what it holds must live as long as the graph
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -19,9 +20,6 @@ LARGE = AttentionShape(1024, 3, 64, 64, 12)
 ATTENTION = (SMALL, LARGE, WIDE)
 CELLS = tuple(LSTMShape(B, D, K) for D, K in ((264, 256), (64, 64)) for B in (128, 1024))
 SCANS = tuple(CASES["draw-paper"].scaled(batch=B) for B in (128, 1024))
-
-# What the products of each precision run on: the ceiling that a rate is held against.
-ATTENTION_UNIT = "tf32x3"  # three TF32 products a float32 one, whatever the inputs' dtype
 
 VARIANTS = {
     "eager": "PyTorch eager",
@@ -76,12 +74,23 @@ class OperatorCase:
         others |= set(COMPILED) if self.op == "draw_scan" else set()
         return [v for v in VARIANTS if v not in others]
 
-    @property
-    def unit(self) -> str:
-        """The ceiling of its arithmetic."""
-        if self.op.startswith("attention"):
-            return ATTENTION_UNIT
-        return "bf16" if self.precision == "autocast" else self.precision
+    def unit(self, device: str) -> str:
+        """The ceiling of its arithmetic: what its products run on.
+
+        Attention multiplies in float32 whatever the inputs' dtype, on the multiply-add units
+        (``fp32``) or in three products of TF32 (``tf32x3``); going back decides where it does
+        both.
+        """
+        if not isinstance(self.shape, AttentionShape):
+            return "bf16" if self.precision == "autocast" else self.precision
+        if find_spec("triton") is None:
+            return "fp32"
+        from drawgan_fast.backends.triton import launch
+
+        kernel = f"{self.op}_backward" if self.backward else self.op
+        chip = launch.target(torch.device(device))
+        chosen = launch.attention_launch(kernel, chip, self.shape.H, self.shape.W, self.shape.N)
+        return {"ieee": "fp32"}.get(chosen["PRECISION"], str(chosen["PRECISION"]))
 
     def counts(self) -> Counts:
         """Bytes and operations of one call."""

@@ -236,7 +236,7 @@ def measure(
         "op": case.op,
         "mode": case.mode,
         "precision": case.precision,
-        "unit": case.unit,
+        "unit": case.unit(clock.device),
         "bytes": found.bytes,
         "operations": found.operations,
         "entries": [timed[label].to_json() for label in labels],

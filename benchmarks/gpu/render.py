@@ -38,7 +38,8 @@ Microseconds, median (20th–80th percentile), by CUDA events, the L2 cache flus
 far ahead. "Host": until the call returns to Python. "Eager to it" is the ratio of the calls within
 a round. Bandwidth and rate are of the time on the device, over the measured ceilings: bytes are
 each input read and each output written once, in each of the two passes; operations those of the
-matrix products, backward twice as many. Float32 attention multiplies in three TF32 products.
+matrix products, backward twice as many; the unit that they run on is named, and tf32x3 are three
+products of TF32 for one of float32, so a third of that rate.
 "Error" is the worst output's or gradient's distance to the reference in float64, in units of that
 tensor's largest number; a variant further off than the gate allows is not timed.
 """

@@ -64,17 +64,20 @@ STAGES = (
 )
 
 
-def run_stage(stage: Stage, seconds: float, log: Path | None = None) -> dict[str, Any]:
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def run_stage(stage: Stage, seconds: float) -> dict[str, Any]:
     """Run one stage to its end or to the end of its time.
 
     Returns:
         ``status`` (``done``, ``failed``, ``timed out``), ``reason`` where it is not done,
-        ``seconds``, and ``result``: what it had written by then, or None.
+        ``seconds``, ``result``: what it had written by then, or None, and ``log``: all that it
+        printed.
     """
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
-        output = log or Path(folder) / "log"
+        result, output = Path(folder) / "result.json", Path(folder) / "log"
         with output.open("wb") as to:
             process = subprocess.Popen(
                 stage.arguments(result, seconds),
@@ -85,6 +88,7 @@ def run_stage(stage: Stage, seconds: float, log: Path | None = None) -> dict[str
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            _running.add(process)
             try:
                 code: int | None = process.wait(seconds + GRACE)
             except subprocess.TimeoutExpired:
@@ -92,13 +96,17 @@ def run_stage(stage: Stage, seconds: float, log: Path | None = None) -> dict[str
             finally:
                 _end(process)
         found = json.loads(result.read_text()) if result.exists() else None
-        last = output.read_text(errors="replace").splitlines()[-LINES:]
+        log = output.read_text(errors="replace")
     record: dict[str, Any] = {"status": "done", "seconds": time.monotonic() - begin}
     if code is None:
         record |= {"status": "timed out", "reason": f"not done after {seconds + GRACE:.0f} s"}
     elif code != 0:
-        record |= {"status": "failed", "reason": f"ended with code {code}", "output": last}
-    return {**record, "result": found}
+        record |= {
+            "status": "failed",
+            "reason": f"ended with code {code}",
+            "output": log.splitlines()[-LINES:],
+        }
+    return {**record, "result": found, "log": log}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -106,13 +114,20 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    _running.discard(process)
+
+
+def stop() -> None:
+    """Kill every stage that is running; their threads then end."""
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def run_all(
     stages: Sequence[Stage],
     seconds: float,
     keep: Callable[[str, dict[str, Any]], None],
-    logs: Path | None = None,
 ) -> None:
     """Run stages one after the other; what one does not use goes to those after it.
 
@@ -120,7 +135,6 @@ def run_all(
         stages: in order.
         seconds: for all of them.
         keep: takes each stage's name and record as soon as it has ended.
-        logs: a folder for their output.
     """
     deadline = Deadline(seconds)
     alone = [stage for stage in stages if stage.beside is None]
@@ -133,11 +147,10 @@ def run_all(
                 keep(each.name, {"status": "left out", "reason": "no time was left"})
             continue
         with ThreadPoolExecutor() as threads:
-            running = [
-                threads.submit(
-                    run_stage, each, budget, None if logs is None else logs / f"{each.name}.log"
-                )
-                for each in together
-            ]
-            for each, ran in zip(together, running):
-                keep(each.name, ran.result())
+            running = [threads.submit(run_stage, each, budget) for each in together]
+            try:
+                for each, ran in zip(together, running):
+                    keep(each.name, ran.result())
+            except BaseException:
+                stop()
+                raise

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import TrainCase
+from benchmarks.gpu import graphs
 from benchmarks.gpu.graphs import Graphed
 from benchmarks.variants.base import TrainingStep, Unavailable
 from benchmarks.variants.torch_step import TorchStep
@@ -39,8 +40,7 @@ class GraphedStep:
     """
 
     def __init__(self, step: TorchStep, device: str) -> None:
-        if torch.device(device).type != "cuda":
-            raise Unavailable(f"no CUDA graphs on {device}")
+        graphs.check(device)
         self.step, self.device = step, device
         self.graph: Graphed | None = None
 

@@ -30,16 +30,24 @@ from drawgan_fast.files import write_atomically
 TABLE = Path(drawgan_fast.__file__).parent / "backends" / "triton" / "tuned.json"
 GAIN = 1.03  # times as fast as the default, below which nothing is changed
 SAMPLES = 15
-Launch = dict[str, int]
+Launch = dict[str, Any]
 
 BUCKETS = (
     (SMALL, WIDE, LARGE),
     (AttentionShape(128, 1, 64, 64, 24),),
     (AttentionShape(128, 1, 16, 16, 5),),
 )
-# BLOCK_H, BLOCK_W, num_warps
-CANDIDATES = ((32, 32, 1), (32, 32, 2), (16, 32, 1), (32, 64, 4), (64, 32, 4), (32, 32, 8))
-SMALLER = ((16, 16, 1), (16, 16, 2))
+FIELDS = ("BLOCK_H", "BLOCK_W", "num_warps", "PRECISION")
+SMALLEST = ((16, 16, 1, "ieee"), (16, 16, 2, "tf32x3"), (16, 16, 4, "ieee"), (16, 16, 4, "tf32x3"))
+CANDIDATES = (
+    (32, 32, 2, "ieee"),
+    (32, 32, 4, "ieee"),
+    (32, 32, 4, "tf32x3"),
+    (32, 32, 8, "ieee"),
+    (32, 64, 4, "ieee"),
+    (64, 32, 8, "ieee"),
+    *SMALLEST,
+)
 KERNELS = {
     "attention_read": ("attention_read", "forward"),
     "attention_write": ("attention_write", "forward"),
@@ -60,8 +68,10 @@ class Bucket:
     def candidates(self) -> list[Launch]:
         """Other launches, without blocks that an image does not fill."""
         largest = max(max(s.H, s.W) for s in self.shapes)
-        named = [*CANDIDATES, *SMALLER] if largest > 16 else SMALLER
-        return [dict(zip(("BLOCK_H", "BLOCK_W", "num_warps"), launch)) for launch in named]
+        named = CANDIDATES if largest > 16 else SMALLEST
+        if "/sm_" not in self.key:  # TF32 is NVIDIA's
+            named = tuple(launch for launch in named if launch[-1] == "ieee")
+        return [dict(zip(FIELDS, launch)) for launch in named]
 
 
 def buckets(device: str) -> list[Bucket]:
@@ -147,7 +157,7 @@ def tune(bucket: Bucket, clock: Clock, deadline: Deadline) -> dict[str, Any]:
     best = max(measured, key=lambda t: t["gain"], default=None)
     chosen: Launch | None = None
     if best is not None and best["gain"] >= GAIN:
-        launch = {k: best[k] for k in ("BLOCK_H", "BLOCK_W", "num_warps")}
+        launch = {k: best[k] for k in FIELDS}
         best["again"] = gain(times(bucket, {}, clock), times(bucket, launch, clock))
         chosen = launch if best["again"] >= GAIN else None
     return {"key": bucket.key, "default": default, "tried": tried, "chosen": chosen}

@@ -8,12 +8,16 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import gate
 from benchmarks.cases import CASES, AttentionShape, LSTMShape
 from benchmarks.gate import WrongNumbers
 from benchmarks.gpu import (
@@ -22,16 +26,20 @@ from benchmarks.gpu import (
 from benchmarks.gpu import (
     caches,
     ceilings,
+    clock,
     device_tests,
+    graphs,
     operators,
     record,
     sanitizer,
     stages,
+    step_variants,
     steps,
     tune,
 )
-from benchmarks.gpu.clock import HostClock
+from benchmarks.gpu.clock import DeviceClock, HostClock
 from benchmarks.gpu.deadline import Deadline
+from benchmarks.gpu.graphs import Graphed
 from benchmarks.gpu.operator_cases import LARGE, SMALL, OperatorCase, turns
 from benchmarks.gpu.operators import Timed, Variant
 from benchmarks.gpu.render import render
@@ -131,10 +139,9 @@ def test_a_stage_runs_beside_another(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     waits = stage("waits", f"[time.sleep(0.05) for _ in range(100) if not __import__('os').path.exists({str(here)!r})]; out.write('{{}}')")  # fmt: skip # noqa: E501
     comes = stage("comes", f"open({str(here)!r}, 'w').close(); out.write('{{}}')", 0, beside="waits")  # fmt: skip # noqa: E501
     found: dict[str, dict[str, Any]] = {}
-    run_all([waits, comes], 8.0, found.__setitem__, tmp_path)
+    run_all([waits, comes], 8.0, found.__setitem__)
     assert {name: s["status"] for name, s in found.items()} == {"waits": "done", "comes": "done"}
     assert found["waits"]["seconds"] < 4
-    assert (tmp_path / "waits.log").exists()
 
 
 def test_no_stage_is_begun_without_time() -> None:
@@ -181,6 +188,20 @@ def test_a_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "good": "done",
     }
     assert "# On a GPU" in (tmp_path / "gpu.md").read_text()
+    assert (tmp_path / "gpu.log").read_text() == "==== crash\nwhy\n\n==== good\n\n"
+
+
+def test_a_run_that_is_stopped_leaves_no_stage_behind() -> None:
+    def stopped(name: str, found: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    quick = stage("quick", "out.write('{}')")
+    long = stage("long", "time.sleep(600)", 0, beside="quick")
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_all([quick, long], 300.0, stopped)
+    assert time.monotonic() - begin < 30
+    assert not stages._running
 
 
 # --------------------------------------------------------------------------- timers
@@ -202,10 +223,9 @@ def test_quantiles_and_rounds_of_fake_timings() -> None:
 def measured() -> dict[str, Any]:
     """Every kind of case, on the CPU."""
     saved: dict[str, Any] = {}
-    clock, deadline = HostClock(), Deadline(120.0)
     cases = [(case, False) for case in TINY_CASES]
     options: dict[str, Any] = {"rounds": 2, "seconds": 0.0, "ours": fast_backend()}
-    operators.run(clock, cases, deadline, saved.update, **options)
+    operators.run(HostClock(), cases, Deadline(120.0), saved.update, **options)
     return saved
 
 
@@ -346,6 +366,109 @@ def test_a_step_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch
     assert entry["step"] is None
 
 
+# --------------------------------------------------------------------------- CUDA, pretended
+
+
+class Event:
+    """Takes the host's time."""
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        assert enable_timing
+        self.at: float | None = None
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        assert self.at is not None
+
+    def elapsed_time(self, end: Event) -> float:
+        assert self.at is not None
+        assert end.at is not None
+        return 1e3 * (end.at - self.at)
+
+
+class Stream:
+    def wait_stream(self, other: Stream) -> None:
+        assert isinstance(other, Stream)
+
+
+class CUDAGraph:
+    def replay(self) -> None:
+        raise AssertionError("a pretended graph is called anew")
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """CUDA as far as the timers use it, on the CPU; the sleeps that were asked for."""
+    sleeps: list[int] = []
+    properties = SimpleNamespace(L2_cache_size=2**16, clock_rate=1000)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", CUDAGraph)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(torch.cuda, "graph", nullcontext)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+    monkeypatch.setattr(torch.cuda, "_sleep", sleeps.append)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(graphs, "check", lambda device: None)
+    monkeypatch.setattr(clock, "LAUNCHES_AHEAD", 0.5)
+
+    def replay(self: Graphed) -> Any:
+        torch.utils._pytree.tree_map(write, self.result, self.call())
+        return self.result
+
+    def write(old: Any, new: Any) -> None:
+        if isinstance(old, torch.Tensor):
+            old.detach().copy_(new.detach())
+
+    monkeypatch.setattr(Graphed, "__call__", replay)
+    return sleeps
+
+
+def test_times_by_events(slept: list[int]) -> None:
+    timer = DeviceClock("cpu")
+    assert 0.01 <= timer.call(lambda: time.sleep(0.01)) < 0.1
+    assert 0.01 <= timer.region(lambda: time.sleep(0.01), 3) < 0.1
+    assert 0.01 <= timer.host(lambda: time.sleep(0.01), 3) < 0.1
+    assert slept == []
+    alone = timer.ahead(lambda: time.sleep(0.002), 0.002)
+    assert alone is not None
+    assert 0.002 <= alone < 0.1
+    assert slept == [int(1e6 * (2 * 0.002 + 2e-4))]  # 1 MHz
+    assert timer.ahead(lambda: None, 1.0) is None  # never so far ahead
+
+
+@pytest.mark.parametrize("case", TINY_CASES, ids=lambda case: case.key)
+def test_graphs_of_operators(slept: list[int], case: OperatorCase) -> None:
+    labels = ["eager", "ours-graph"]
+    options: dict[str, Any] = {"rounds": 1, "seconds": 0.0, "ours": fast_backend()}
+    group = operators.measure(case, DeviceClock("cpu"), labels, **options)
+    for entry in group["entries"]:
+        assert entry["missing"] is None
+        assert entry["device"]["p50"] > 0
+    assert slept
+
+
+@pytest.mark.parametrize("model", ["draw", "draw-gan"])
+def test_graphs_of_steps(slept: list[int], model: str) -> None:
+    case = SCAN
+    if model == "draw-gan":
+        case = CASES["draw-gan-authors"].scaled(
+            image_size=(6, 5), steps=2, hidden_size=4, latent_size=3, batch=3
+        )
+    for precision in ("fp32", "bf16"):
+        step = step_variants.make("ours-graph", case, precision, "cpu", fast_backend())
+        expected = gate.truth(case)
+        allowed = 2 * expected.bfloat16 if precision == "bf16" else 1e-4
+        assert gate.check_step(step, case, allowed, expected).gradient > 0
+        before = [p.detach().clone() for p in step.step.model.parameters()]
+        step()
+        moved = [bool((a != b).any()) for a, b in zip(before, step.step.model.parameters())]
+        assert all(moved)
+
+
 # --------------------------------------------------------------------------- tests, tools
 
 
@@ -439,8 +562,9 @@ import json
 from pathlib import Path
 from benchmarks.cases import AttentionShape
 from benchmarks.gpu import tune
-from benchmarks.gpu.clock import HostClock
+from benchmarks.gpu.clock import DeviceClock, HostClock
 from benchmarks.gpu.deadline import Deadline
+from benchmarks.gpu.graphs import Graphed
 from drawgan_fast.backends.triton import launch
 
 class Clock(HostClock):  # twice as fast with blocks of 16 and one warp
@@ -459,7 +583,7 @@ print(json.dumps(found))
     (bucket,) = json.loads(in_the_interpreter(code))["buckets"]
     assert bucket["key"] == "attention_read/interpreter/16/16/16"
     assert [t["gain"] for t in bucket["tried"]] == [2.0, 1.0]
-    kept = {"BLOCK_H": 16, "BLOCK_W": 16, "num_warps": 1}
+    kept = {"BLOCK_H": 16, "BLOCK_W": 16, "num_warps": 1, "PRECISION": "ieee"}
     assert bucket["chosen"] == kept
     assert json.loads(table.read_text()) == {"another/key": {"num_warps": 2}, bucket["key"]: kept}
 
@@ -498,7 +622,7 @@ def a_record() -> dict[str, Any]:
     def operator(op: str, shape: AttentionShape, *entries: dict[str, Any]) -> dict[str, Any]:
         case = OperatorCase(op, shape, "forward", "fp32")
         count = case.counts()
-        about = {"bytes": count.bytes, "operations": count.operations, "unit": case.unit}
+        about = {"bytes": count.bytes, "operations": count.operations, "unit": "tf32x3"}
         return {"key": case.key, "op": op, **about, "entries": list(entries)}
 
     small, large = 90e-6, 50e-6
