@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if reason is not None:
         print(reason, file=sys.stderr)
         return NO_GPU
+    # A coordinator that is told to end must not leave its stages behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return measure(stages, options.out, 60 * options.minutes - (time.monotonic() - begin))
 
 
@@ -56,11 +58,9 @@ def measure(stages: Sequence[Stage], out: Path, seconds: float) -> int:
             file.write(f"==== {name}\n{log}\n")
         reason = f": {stage['reason']}" if "reason" in stage else ""
         print(f"{name}: {stage['status']}{reason}, {stage.get('seconds', 0):.0f} s", flush=True)
-        for line in stage.get("output", []):
+        for line in stage.get("output", []) + _tests(name, stage):
             print(f"    {line}", flush=True)
 
-    # A coordinator that is told to end must not leave its stages behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run_all(stages, seconds, keep)
     launches = record.result(found, "tune").get("table")
     if launches:
@@ -68,6 +68,15 @@ def measure(stages: Sequence[Stage], out: Path, seconds: float) -> int:
     print(targets_table(found))
     print(f"wrote {out / 'gpu.json'}, {out / 'gpu.md'} and {out / 'gpu.log'}")
     return 0 if all(s["status"] == "done" for s in found["stages"].values()) else 1
+
+
+def _tests(name: str, stage: dict[str, Any]) -> list[str]:
+    """What the tests' stage has to say at once: counts, and the first failures."""
+    found = stage.get("result") or {}
+    if name != "tests" or "passed" not in found:
+        return []
+    outcomes = ("passed", "failed", "error", "skipped", "not run")
+    return [", ".join(f"{found[o]} {o}" for o in outcomes), *found["failures"][:10]]
 
 
 def _write(page: Path, found: dict[str, Any]) -> None:

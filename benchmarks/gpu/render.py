@@ -28,8 +28,8 @@ python -m benchmarks.gpu --render build/gpu/gpu.json    # this page from a recor
 
 It needs PyTorch with CUDA, Triton and pytest; what else is missing is left out and named here.
 Every stage runs in a process of its own with a share of the time, so that one that fails leaves the
-others. `build/gpu/gpu.json` is written after each of them, `--only tune` also writes the launches
-that were clearly faster to `drawgan_fast/backends/triton/tuned.json`.
+others. `build/gpu/gpu.json` is written after each of them; the last one, `tune`, also writes the
+launches that were clearly faster to `drawgan_fast/backends/triton/tuned.json`, for later runs.
 """
 
 _OPERATORS = """\

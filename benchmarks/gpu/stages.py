@@ -37,7 +37,8 @@ class Stage:
         share: of the time that is left, beside the shares of the stages after it.
         command: that runs it; None is this package's own. It gets the path of its result and its
             seconds as two more arguments.
-        beside: a stage whose time it shares, running at the same time.
+        beside: a stage whose time it shares, running at the same time; without that stage it runs
+            alone.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Stage:
 STAGES = (
     Stage("tests", "Tests on the device", 22),
     # No clock runs during the tests: time for compilers to fill their caches.
-    Stage("compile", "Compilers' caches filled", 0, beside="tests"),
+    Stage("compile", "Compilers' caches filled", 22, beside="tests"),
     Stage("ceilings", "Ceilings", 5),
     Stage("operators", "Operators", 30),
     Stage("steps", "Training steps", 40),
@@ -137,7 +138,8 @@ def run_all(
         keep: takes each stage's name and record as soon as it has ended.
     """
     deadline = Deadline(seconds)
-    alone = [stage for stage in stages if stage.beside is None]
+    names = {stage.name for stage in stages}
+    alone = [stage for stage in stages if stage.beside not in names]
     for number, stage in enumerate(alone):
         together = [stage, *(other for other in stages if other.beside == stage.name)]
         shares = sum(later.share for later in alone[number:])

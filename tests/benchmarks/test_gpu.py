@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,6 +157,58 @@ def test_every_stage_has_a_function() -> None:
     assert sorted(RUN) == sorted(s.name for s in STAGES)
 
 
+def test_every_stage_writes_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stage's function with its own arguments, on what is small enough for a CPU."""
+    from benchmarks.gpu import operator_cases
+    from benchmarks.gpu import stage as one
+
+    monkeypatch.setattr(clock, "clock", lambda device: HostClock())
+    monkeypatch.setattr(operator_cases, "turns", lambda: [(TINY_CASES[0], False)])
+    monkeypatch.setattr(steps, "groups", list)
+    monkeypatch.setattr(caches, "turns", list)
+    monkeypatch.setattr(tune, "buckets", lambda device: [])
+    monkeypatch.setattr(tune, "TABLE", tmp_path / "tuned.json")
+    monkeypatch.setattr(sanitizer, "program", lambda: None)
+    monkeypatch.setattr(device_tests, "NEEDED", ("no_such_package",))
+    monkeypatch.setattr(ceilings, "run", partial(ceilings.run, copied=2**16, side=32))
+    found = {}
+    for each in STAGES:
+        path = tmp_path / f"{each.name}.json"
+        one.main([each.name, str(path), "60"])
+        found[each.name] = record.load(path)
+    assert found["tests"] == {"left_out": "no_such_package not installed"}
+    assert found["compile"] == {"compiled": [], "left_out": []}
+    assert found["ceilings"]["bandwidth"]["p50"] > 0
+    assert [g["key"] for g in found["operators"]["groups"]] == [TINY_CASES[0].key]
+    assert found["steps"] == {"groups": [], "left_out": []}
+    assert found["sanitizer"] == {"left_out": "compute-sanitizer is not available"}
+    assert found["tune"] == {"buckets": [], "left_out": []}
+
+
+def test_it_needs_torch_alone(tmp_path: Path) -> None:
+    """Whatever else is missing, every file can be imported, and a record be made into a page."""
+    code = """
+import sys
+for name in ("numpy", "scipy", "jax", "hypothesis", "pytest", "pytest_timeout", "triton", "sklearn",
+             "matplotlib", "pydantic", "typer", "rich", "safetensors", "torchmetrics", "PIL"):
+    sys.modules[name] = None  # not found
+import benchmarks.gpu.__main__, benchmarks.gpu.stage, benchmarks.gpu.step_worker
+from benchmarks.gpu import caches, ceilings, device_tests, operators, sanitized, sanitizer, steps
+from benchmarks.gpu import tune
+sys.exit(benchmarks.gpu.__main__.main(["--render", "--page", sys.argv[1]]))
+"""
+    page = tmp_path / "gpu.md"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(page)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert page.exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_it_says_so_and_ends() -> None:
     done = subprocess.run(
@@ -181,6 +234,11 @@ def test_a_stage_without_a_gpu_is_recorded_as_failed() -> None:
 
 def test_a_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command.machine, "describe", lambda: None)
+    tested = {"passed": 1, "failed": 1, "error": 0, "skipped": 0, "not run": 2, "failures": ["a"]}
+    assert command._tests("tests", {"result": tested}) == [
+        "1 passed, 1 failed, 0 error, 0 skipped, 2 not run",
+        "a",
+    ]
     assert command.measure([CRASH, GOOD], tmp_path, 60.0) == 1
     written = record.load(tmp_path / "gpu.json")
     assert {name: s["status"] for name, s in written["stages"].items()} == {
@@ -494,6 +552,15 @@ def test_tests_are_collected_shared_out_and_counted(tmp_path: Path) -> None:
     assert "test_bad: assert 1 == 2" in failure
     with pytest.raises(RuntimeError, match="no test was collected"):
         device_tests.collect("nothing", tmp_path)
+
+
+def test_the_kernels_tests_are_found() -> None:
+    names = device_tests.collect(device_tests.FOLDER, ROOT)
+    files = {name.partition("::")[0] for name in names}
+    assert files == {f"tests/triton/test_{op}.py" for op in ("attention", "draw_scan", "lstm_cell")}
+    assert len(names) > 90
+    for name in device_tests.IGNORED:
+        assert (ROOT / device_tests.FOLDER / name).exists()
 
 
 def test_tests_that_do_not_finish_are_not_run(tmp_path: Path) -> None:
