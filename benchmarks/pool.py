@@ -39,11 +39,12 @@ class Setting:
         )
         # The coordinator's own choice of backend must not reach a worker that forces its own.
         inherited = {k: v for k, v in os.environ.items() if k != "DRAWGAN_BACKEND"}
-        quiet = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": _python_path(inherited)}
+        quiet = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": python_path(inherited)}
         return {**inherited, **quiet, **threads, **dict(self.variables)}
 
 
-def _python_path(environment: Mapping[str, str]) -> str:
+def python_path(environment: Mapping[str, str]) -> str:
+    """PYTHONPATH with the repository before what the environment has."""
     before = environment.get("PYTHONPATH")
     return f"{ROOT}{os.pathsep}{before}" if before else str(ROOT)
 

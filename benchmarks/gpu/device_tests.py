@@ -8,21 +8,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import available_processors
 from benchmarks.gpu.deadline import Deadline
-from benchmarks.pool import ROOT
+from benchmarks.gpu.reporter import OUTCOMES, REPORT, counts
+from benchmarks.pool import ROOT, python_path
 
 FOLDER = "tests/triton"
 # They need no device.
 IGNORED = ("test_ahead_of_time.py", "test_in_the_interpreter.py")
 MOST = 10  # processes: each waits for a compiler most of the time
 NEEDED = ("pytest", "hypothesis")
-OUTCOMES = ("passed", "failed", "error", "skipped")
 
 
 def pytest_command(root: Path, *arguments: str) -> list[str]:
@@ -57,13 +56,13 @@ def run(
     shards = [names[i :: _processes()] for i in range(_processes())]
     with tempfile.TemporaryDirectory() as reports:
         processes = [
-            _start(shard, Path(reports) / f"{number}.xml", root)
+            _start(shard, Path(reports) / f"{number}.jsonl", root)
             for number, shard in enumerate(shards)
             if shard
         ]
         cut = _wait(processes, deadline)
-        found = counts(sorted(Path(reports).glob("*.xml")))
-    found["not run"] = max(0, len(names) - sum(found[outcome] for outcome in OUTCOMES))
+        found = counts(sorted(Path(reports).glob("*.jsonl")))
+    found["not run"] = len(names) - sum(found[outcome] for outcome in OUTCOMES)
     if cut:
         found["left_out"] = f"{cut} of {len(processes)} processes were not done in time"
     save(found)
@@ -86,33 +85,20 @@ def collect(folder: str, root: Path) -> list[str]:
     return names
 
 
-def counts(reports: Sequence[Path]) -> dict[str, Any]:
-    """Tests by outcome, and the first line of each failure, from JUnit reports."""
-    found: dict[str, Any] = {**dict.fromkeys(OUTCOMES, 0), "failures": []}
-    for path in reports:
-        for test in ElementTree.parse(path).iter("testcase"):
-            outcome = "passed"
-            for child in test:
-                if child.tag not in ("failure", "error", "skipped"):
-                    continue
-                outcome = "failed" if child.tag == "failure" else child.tag
-                if outcome != "skipped":
-                    line = (child.get("message") or "").strip().splitlines()[:1]
-                    name = f"{test.get('classname', '')}::{test.get('name')}"
-                    found["failures"].append(f"{name}: {''.join(line)[:200]}")
-            found[outcome] += 1
-    return found
-
-
 def _processes() -> int:
     return max(1, min(MOST, available_processors() - 2))
 
 
 def _start(names: Sequence[str], report: Path, root: Path) -> subprocess.Popen[bytes]:
+    variables = {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": python_path(os.environ),
+        REPORT: str(report),
+    }
     return subprocess.Popen(
-        pytest_command(root, "-q", f"--junitxml={report}", *names),
+        pytest_command(root, "-q", "-p", "benchmarks.gpu.reporter", *names),
         cwd=root,
-        env={**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **variables},
     )
 
 
