@@ -19,12 +19,15 @@ import torch
 
 import drawgan_fast
 from benchmarks.cases import AttentionShape
+from benchmarks.gate import WrongNumbers, error
 from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.deadline import Deadline
 from benchmarks.gpu.operator_cases import LARGE, SMALL, WIDE, OperatorCase
 from benchmarks.gpu.operators import one_line
 from benchmarks.operators import TOLERANCE
 from benchmarks.timing import Quantiles
+from drawgan_fast import functional as F
+from drawgan_fast.draw_config import DrawConfig
 from drawgan_fast.files import write_atomically
 
 TABLE = Path(drawgan_fast.__file__).parent / "backends" / "triton" / "tuned.json"
@@ -49,6 +52,7 @@ CANDIDATES = (
     *SMALLEST,
 )
 KERNELS = {
+    "draw_boundary": ("draw_boundary", "forward"),
     "attention_read": ("attention_read", "forward"),
     "attention_write": ("attention_write", "forward"),
     "attention_read_backward": ("attention_read", "forward+backward"),
@@ -104,25 +108,23 @@ def overridden(table: dict[str, Launch]) -> Any:
 
     before = launch.tuned
     launch.tuned = lambda: table
-    launch.attention_launch.cache_clear()
+    launch._launch.cache_clear()
     try:
         yield
     finally:
         launch.tuned = before
-        launch.attention_launch.cache_clear()
+        launch._launch.cache_clear()
 
 
 def times(bucket: Bucket, override: Launch, clock: Clock) -> list[float]:
     """Seconds of the kernel's operator at each shape, past a gate; the device alone if it can."""
-    op, mode = KERNELS[bucket.kernel]
+    _, mode = KERNELS[bucket.kernel]
     found = []
     with overridden({bucket.key: override} if override else {}), drawgan_fast.use_backend("triton"):
         for shape in bucket.shapes:
-            operation = OperatorCase(op, shape, mode, "fp32").operation(clock.device)
+            operation = _operation(bucket.kernel, shape, clock.device)
             call = operation.forward if mode == "forward" else operation.forward_backward
-            worst = operation.check()
-            if not worst <= TOLERANCE:
-                raise ArithmeticError(f"error {worst:.2e}")
+            operation.check()
             with torch.set_grad_enabled(mode != "forward"):
                 call()
                 host = clock.host(call, 5)
@@ -130,6 +132,59 @@ def times(bucket: Bucket, override: Launch, clock: Clock) -> list[float]:
                 samples = [t for t in alone if t is not None]
                 found.append(Quantiles.of(samples or [clock.call(call) for _ in range(3)]).p50)
     return found
+
+
+def _operation(kernel: str, shape: AttentionShape, device: str) -> Any:
+    op, mode = KERNELS[kernel]
+    if kernel == "draw_boundary":
+        return Boundary(shape, device)
+    return OperatorCase(op, shape, mode, "fp32").operation(device)
+
+
+class Boundary:
+    """The write that ends a step of the recurrence and the read that starts the next.
+
+    Args:
+        shape: of images and of both windows.
+        device: where it runs.
+    """
+
+    def __init__(self, shape: AttentionShape, device: str) -> None:
+        from drawgan_fast.backends.triton.scan_arrays import Sizes
+
+        B, C, H, W, N = vars(shape).values()
+        cfg = DrawConfig((H, W), channels=C, read_size=N, write_size=N)
+        self.N, self.size, self.sizes = N, (H, W), Sizes(cfg, 1, B, B)
+        torch.manual_seed(0)
+        self.projection = 0.3 * torch.randn(B, self.sizes.projection, device=device)
+        self.x = torch.rand(B, C, H, W, device=device)
+        self.canvas = torch.randn(B, C, H, W, device=device)
+        self.after = torch.empty_like(self.canvas)
+        self.glimpses = torch.empty(B, self.sizes.R, device=device)
+
+    def forward(self) -> None:
+        """One launch."""
+        from drawgan_fast.backends.triton.draw_scan import boundary
+
+        halves = self.glimpses.chunk(2, dim=1)
+        boundary(self.projection, self.x, self.canvas, self.after, *halves, self.sizes)
+
+    def check(self) -> float:
+        """Hold the results to the reference in float64; raises WrongNumbers as others do."""
+        self.after.fill_(float("nan"))
+        self.glimpses.fill_(float("nan"))
+        self.forward()
+        patch, write, read = self.projection.double().split([self.sizes.patch, 5, 5], dim=1)
+        B, C = self.x.shape[:2]
+        with drawgan_fast.use_backend("reference"):
+            patch = patch.reshape(B, C, self.N, self.N)
+            after = F.attention_write(patch, write, self.size, canvas=self.canvas.double())
+            seen = F.attention_read(self.x.double(), read, self.N, canvas=after)
+        glimpses = torch.cat([glimpse.flatten(1) for glimpse in seen], dim=1)
+        worst = max(error(self.after, after), error(self.glimpses, glimpses))
+        if not worst <= TOLERANCE:
+            raise WrongNumbers(f"error {worst:.2e}, tolerance {TOLERANCE:.2e}")
+        return worst
 
 
 def gain(default: Sequence[float], other: Sequence[float]) -> float:

@@ -677,8 +677,31 @@ def test_every_bucket_is_one_launch() -> None:
         "launch.target = lambda device: 'sm_90'; print(*[b.key for b in tune.buckets('cuda')])"
     )
     keys = in_the_interpreter(code).split()
-    assert keys[0] == "attention_read/sm_90/16/32/32"
-    assert len(set(keys)) == len(keys) == 4 * len(tune.BUCKETS)
+    assert keys[:2] == ["draw_boundary/sm_90/16/32/32", "attention_read/sm_90/16/32/32"]
+    assert len(set(keys)) == len(keys) == len(tune.KERNELS) * len(tune.BUCKETS)
+
+
+@pytest.mark.slow
+def test_every_tuned_kernel_is_gated_and_timed() -> None:
+    code = """
+from benchmarks.cases import AttentionShape
+from benchmarks.gpu import tune
+from benchmarks.gpu.clock import HostClock
+
+tune.SAMPLES = 1
+shape = AttentionShape(2, 1, 5, 6, 2)
+for kernel in tune.KERNELS:
+    bucket = tune.Bucket(kernel, tune._key(kernel, "interpreter", shape), (shape,))
+    (seconds,) = tune.times(bucket, {"num_warps": 1}, HostClock())
+    assert seconds > 0, kernel
+boundary = tune.Boundary(shape, "cpu")
+boundary.forward = lambda: None
+try:
+    boundary.check()
+except tune.WrongNumbers as wrong:
+    print(wrong)
+"""
+    assert in_the_interpreter(code) == "error inf, tolerance 1.00e-04\n"
 
 
 # --------------------------------------------------------------------------- pages
