@@ -45,8 +45,10 @@ def versions() -> dict[str, str]:
 
     found = {"python": platform.python_version(), "drawgan-fast": drawgan_fast.__version__}
     found |= {name: _version(name) for name in PACKAGES}
+    # A backend that cannot run here takes no part.
     for name, reason in drawgan_fast.backends().items():
-        found[f"backend {name}"] = reason or "available"
+        if reason is None:
+            found[f"backend {name}"] = "available"
     return found
 
 
