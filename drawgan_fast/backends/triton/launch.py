@@ -57,9 +57,12 @@ class Rule(NamedTuple):
 
 
 # By operator and BLOCK_N: the largest tiles that spill no register on any chip in any convention
-# (docs/kernel_resources.md). The three parts of every operand of a TF32 product are what fills
-# registers: where they do not fit, products run on the multiply-add units instead.
+# (docs/kernel_resources.md; but for a read's backward beyond N = 32, where Triton 3.6 and 3.7 load
+# 64 factors of each sum at once). The three parts of every operand of a TF32 product are what fills
+# registers: where they do not fit, products run on the multiply-add units instead. Without a limit
+# of its own the compiler may aim lower than 255 registers, and spill to get there.
 _NVIDIA = {
+    ("attention_read", 16): Rule(maxnreg=255),
     ("attention_read", 64): Rule(num_warps=8, tensor_cores=False),
     ("attention_read_backward", 16): Rule(tensor_cores=False, maxnreg=255),
     ("attention_read_backward", 32): Rule(num_warps=8, tensor_cores=False, maxnreg=255),
