@@ -36,7 +36,9 @@ DRAWGAN_INLINE Vec<float> times_power(Vec<float> p, [[maybe_unused]] Vec<float> 
 #if defined(__AVX512F__)
   return (Vec<float>)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
 #else
-  return p * (Vec<float>)(((Bits<float>)t << 23) + 0x3f800000);
+  // Unsigned: lanes whose result is thrown away may wrap.
+  typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+  return p * (Vec<float>)(((Words)t << 23) + 0x3f800000u);
 #endif
 }
 
