@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import hypothesis
 import pytest
 import torch
 
 from drawgan_fast import backends, use_backend
 from drawgan_fast._native import NativeUnavailable, load_cpu
+
+try:
+    import hypothesis
+except ImportError:
+    hypothesis = None  # type: ignore[assignment]
 
 # Deterministic algorithms, see below, refuse cuBLAS without it; read when CUDA starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -20,14 +24,15 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # The tensors here are tiny: a second thread costs more than it brings.
 torch.set_num_threads(1)
 
-hypothesis.settings.register_profile(
-    "default",
-    deadline=None,
-    derandomize=True,
-    # The `backend` fixture is the same for every example.
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)
-hypothesis.settings.load_profile("default")
+if hypothesis is not None:  # tests on a device do without it
+    hypothesis.settings.register_profile(
+        "default",
+        deadline=None,
+        derandomize=True,
+        # The `backend` fixture is the same for every example.
+        suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+    )
+    hypothesis.settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

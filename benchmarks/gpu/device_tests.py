@@ -21,7 +21,7 @@ FOLDER = "tests/triton"
 # They need no device.
 IGNORED = ("test_ahead_of_time.py", "test_in_the_interpreter.py")
 MOST = 10  # processes: each waits for a compiler most of the time
-NEEDED = ("pytest", "hypothesis")
+NEEDED = ("pytest",)
 
 
 def pytest_command(root: Path, *arguments: str) -> list[str]:

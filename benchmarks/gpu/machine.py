@@ -12,7 +12,7 @@ import torch
 from benchmarks.environment import environment
 
 FIELDS = ("driver_version", "power.limit", "clocks.max.sm", "clocks.max.memory")
-OPTIONAL = ("jax", "numpy", "scipy", "hypothesis", "pytest", "pytest-timeout")
+OPTIONAL = ("jax", "numpy", "scipy", "pytest", "pytest-timeout")
 
 
 def missing() -> str | None:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -193,50 +193,50 @@ def leaves(*tensors: Tensor) -> list[Tensor]:
 
 def test_opcheck_of_attention_read() -> None:
     x, canvas, params = leaves(torch.rand(2, 1, 6, 7), torch.randn(2, 1, 6, 7), windows(2))
-    torch.library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"natsu"'))
-    torch.library.opcheck(OPS.attention_read, ([x, canvas], params, None, 3, '"paper"'))
+    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"natsu"'))
+    library.opcheck(OPS.attention_read, ([x, canvas], params, None, 3, '"paper"'))
     plain = [t.detach() for t in (x, params, canvas)]
     glimpses = [torch.randn(2, 1, 3, 3), torch.randn(2, 1, 3, 3)]
     backward = ([plain[0]], plain[1], plain[2], glimpses, [True, False, True], 3, '"paper"')
-    torch.library.opcheck(OPS.attention_read_backward, backward)
+    library.opcheck(OPS.attention_read_backward, backward)
 
 
 def test_opcheck_of_attention_write() -> None:
     patch, params, canvas = leaves(torch.randn(2, 1, 3, 3), windows(2), torch.randn(2, 1, 6, 7))
-    torch.library.opcheck(OPS.attention_write, (patch, params, canvas, 6, 7, '"natsu"'))
-    torch.library.opcheck(OPS.attention_write, (patch, params, None, 6, 7, '"paper"'))
+    library.opcheck(OPS.attention_write, (patch, params, canvas, 6, 7, '"natsu"'))
+    library.opcheck(OPS.attention_write, (patch, params, None, 6, 7, '"paper"'))
     backward = (patch.detach(), params.detach(), torch.randn(2, 1, 6, 7), '"paper"')
-    torch.library.opcheck(OPS.attention_write_backward, backward)
+    library.opcheck(OPS.attention_write_backward, backward)
 
 
 def test_opcheck_of_lstm_cell() -> None:
     shapes = [(2, 3), (2, 4), (2, 4), (16, 3), (16, 4), (16,), (16,)]
     tensors = leaves(*(torch.randn(s) for s in shapes))
-    torch.library.opcheck(OPS.lstm_cell, (*tensors, False, True))
+    library.opcheck(OPS.lstm_cell, (*tensors, False, True))
     plain = [t.detach() for t in tensors]
-    torch.library.opcheck(OPS.lstm_cell, (*plain[:5], None, None, False, False))
+    library.opcheck(OPS.lstm_cell, (*plain[:5], None, None, False, False))
     _, c, gates = OPS.lstm_cell(*plain, False, True)
     saved = [*plain[:5], gates, c]
     backward = (saved, torch.randn(2, 4), None, [True, False, True, True, False, True])
-    torch.library.opcheck(OPS.lstm_cell_backward, backward)
+    library.opcheck(OPS.lstm_cell_backward, backward)
 
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_opcheck_of_draw_scan(recompute: bool) -> None:
     x, eps, prior_eps, *weights = leaves(*scan_inputs(SMALL, prior=2))
     text = config_text(SMALL)
-    torch.library.opcheck(
+    library.opcheck(
         OPS.draw_scan, (x, eps, prior_eps, weights, text, True, recompute, False, False)
     )
     plain = [x.detach(), eps.detach(), prior_eps.detach(), [w.detach() for w in weights]]
-    torch.library.opcheck(OPS.draw_scan, (*plain, text, False, False, False, True))
+    library.opcheck(OPS.draw_scan, (*plain, text, False, False, False, True))
     canvas, mu, log_sigma, kl, prior_canvas, saved, *_ = OPS.draw_scan(
         *plain, text, True, recompute, False, False
     )
     given = [torch.randn_like(t) for t in (canvas, mu, log_sigma, kl, prior_canvas)]
     given[2] = None
     wants = [True, False, True, *[i % 3 > 0 for i in range(16)]]
-    torch.library.opcheck(
+    library.opcheck(
         OPS.draw_scan_backward,
         (*plain, saved, mu, log_sigma, *given, wants, text, recompute, False),
     )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from drawgan_fast import PRESETS, record_backends
 from drawgan_fast import functional as F
-from tests.support.cases import SHAPES, extreme_numbers, leaf, strided
+from tests.support.cases import SHAPES, leaf, strided
+from tests.support.strategies import extreme_numbers
 
 
 def loop_read(image: Tensor, numbers: Tensor, N: int) -> Tensor:

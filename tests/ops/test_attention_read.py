@@ -10,13 +10,8 @@ from torch import Tensor
 
 from drawgan_fast import PRESETS
 from drawgan_fast import functional as F
-from tests.support.cases import (
-    SHAPES,
-    extreme_numbers,
-    rounding_of_a_window,
-    strided,
-    windows,
-)
+from tests.support.cases import SHAPES, rounding_of_a_window, strided, windows
+from tests.support.strategies import extreme_numbers
 from tests.support.truth import assert_matches, evaluate
 
 DTYPES = [torch.float32, torch.float64]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import strategies as st
 from torch import Tensor
 
 from drawgan_fast import AttentionSpec
@@ -19,17 +18,6 @@ SHAPES = [
     (3, 1, 4, 5, 12),
     (2, 1, 1, 1, 2),
 ]
-
-# Raw window numbers far beyond anything a network gives.
-extreme_numbers = st.lists(
-    st.one_of(
-        st.floats(-1e4, 1e4, allow_subnormal=False),
-        st.sampled_from([0.0, 1e4, -1e4, 44.0, -44.0, 89.0, -89.0, -1.0, 1.0]),
-    ),
-    min_size=5,
-    max_size=5,
-)
-
 
 # Spread of raw window numbers, x, y, sigma, delta, gamma: windows on and off the image.
 SPREAD = torch.tensor([0.6, 0.6, 1.0, 0.4, 0.5], dtype=torch.float64)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch._subclasses import FakeTensorMode
 
 from drawgan_fast import BackendError, backends, record_backends, use_backend
@@ -37,14 +37,14 @@ def attention_inputs(device: str) -> list[Tensor]:
 
 def test_opcheck_of_attention(device: str) -> None:
     x, canvas, params, patch = attention_inputs(device)
-    torch.library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"paper"'))
-    torch.library.opcheck(OPS.attention_write, (patch, params, canvas, 8, 9, '"natsu"'))
+    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"paper"'))
+    library.opcheck(OPS.attention_write, (patch, params, canvas, 8, 9, '"natsu"'))
 
 
 def test_opcheck_of_lstm_cell(device: str) -> None:
     shapes = [(2, 3), (2, 4), (2, 4), (16, 3), (16, 4), (16,), (16,)]
     tensors = leaves(*(torch.randn(s, device=device) for s in shapes))
-    torch.library.opcheck(OPS.lstm_cell, (*tensors, False, True))
+    library.opcheck(OPS.lstm_cell, (*tensors, False, True))
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -52,7 +52,7 @@ def test_opcheck_of_draw_scan(device: str, recompute: bool) -> None:
     inputs = [t.to(device) for t in scan_inputs(SMALL, T=2, B=1, prior=1)]
     x, eps, prior_eps, *weights = leaves(*inputs)
     options = (config_text(SMALL), True, recompute, False, False)
-    torch.library.opcheck(
+    library.opcheck(
         OPS.draw_scan,
         (x, eps, prior_eps, weights, *options),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),

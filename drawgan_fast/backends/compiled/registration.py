@@ -1,4 +1,4 @@
-"""Operators as ``torch.library`` knows them: one node to compilers, exporters and modes."""
+"""Operators as PyTorch's dispatcher knows them: one node to compilers, exporters and modes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from drawgan_fast.backends.base import BackendError
 from drawgan_fast.backends.compiled.kernels import Kernels
@@ -40,7 +40,7 @@ def define(
         fake: shapes and dtypes of what ``run`` returns, for symbolic sizes too.
         setup_context, backward: the autograd formula; without them a gradient is refused.
     """
-    operator = torch.library.custom_op(
+    operator = library.custom_op(
         f"{NAMESPACE}::{name}", run, mutates_args=(), device_types=DEVICES, schema=schema
     )
     operator.register_fake(fake)
