@@ -8,72 +8,15 @@ backward with these symbols.
 # mypy: ignore-errors
 import triton
 import triton.language as tl
+from drawgan_fast.kernels.tiles import load_patch, load_tile, store_patch, store_tile
 from drawgan_fast.kernels.window import (
     add_gradients,
     filter_tile,
-    filter_tile_of,
     filters,
     filters_with_derivatives,
     window,
     window_backward,
 )
-
-
-@triton.jit
-def load_tile(
-    image,
-    start_y,
-    start_x,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_W: tl.constexpr,
-):
-    """A tile of one channel as float32, zeros beyond the image."""
-    y, x = start_y + tl.arange(0, BLOCK_H), start_x + tl.arange(0, BLOCK_W)
-    inside = (y < H)[:, None] & (x < W)[None, :]
-    return tl.load(image + y[:, None] * W + x[None, :], mask=inside, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def store_tile(
-    image,
-    value,
-    start_y,
-    start_x,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_W: tl.constexpr,
-):
-    """The way back."""
-    y, x = start_y + tl.arange(0, BLOCK_H), start_x + tl.arange(0, BLOCK_W)
-    inside = (y < H)[:, None] & (x < W)[None, :]
-    tl.store(image + y[:, None] * W + x[None, :], value.to(image.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def patch_offsets(N: tl.constexpr, BLOCK_N: tl.constexpr, TRANSPOSED: tl.constexpr):
-    """Offsets [BLOCK_N (y), BLOCK_N (x)] into one channel of a glimpse or patch, and their mask."""
-    j, i = tl.arange(0, BLOCK_N)[:, None], tl.arange(0, BLOCK_N)[None, :]
-    inside = (j < N) & (i < N)
-    if TRANSPOSED:
-        return i * N + j, inside
-    return j * N + i, inside
-
-
-@triton.jit
-def load_patch(patch, N: tl.constexpr, BLOCK_N: tl.constexpr, TRANSPOSED: tl.constexpr):
-    """One channel of a glimpse or patch as float32, [BLOCK_N, BLOCK_N], zeros beyond N."""
-    at, inside = patch_offsets(N, BLOCK_N, TRANSPOSED)
-    return tl.load(patch + at, mask=inside, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def store_patch(patch, value, N: tl.constexpr, BLOCK_N: tl.constexpr, TRANSPOSED: tl.constexpr):
-    """The way back."""
-    at, inside = patch_offsets(N, BLOCK_N, TRANSPOSED)
-    tl.store(patch + at, value.to(patch.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -222,13 +165,13 @@ def attention_read_backward_kernel(
     d_glimpse += b * glimpse_stride
     d_other_glimpse += b * glimpse_stride
     y, x, delta, h, intensity = window(window_params + b * params_stride, MAP)
-    axis_y = filters_with_derivatives(y, delta, h, H, N, BLOCK_N, BLOCK_H, MAP)
-    axis_x = filters_with_derivatives(x, delta, h, W, N, BLOCK_N, BLOCK_W, MAP)
+    axis_y, means_y = filters_with_derivatives(y, delta, h, H, N, BLOCK_N, BLOCK_H, MAP)
+    axis_x, means_x = filters_with_derivatives(x, delta, h, W, N, BLOCK_N, BLOCK_W, MAP)
     d_y, d_x, d_delta, d_log_sigma2, d_log_intensity = 0.0, 0.0, 0.0, 0.0, 0.0
     for start_y in tl.range(0, H, BLOCK_H, disable_licm=True):
-        F_y = filter_tile_of(axis_y, start_y, h, H, N, BLOCK_H, MAP)
+        F_y = filter_tile(axis_y, start_y, h, H, N, BLOCK_H, MAP)
         for start_x in tl.range(0, W, BLOCK_W, disable_licm=True):
-            F_x = filter_tile_of(axis_x, start_x, h, W, N, BLOCK_W, MAP)
+            F_x = filter_tile(axis_x, start_x, h, W, N, BLOCK_W, MAP)
             dF_y = tl.zeros([BLOCK_H, BLOCK_N], tl.float32)
             dF_x = tl.zeros([BLOCK_W, BLOCK_N], tl.float32)
             if HAS_FIRST:
@@ -310,10 +253,10 @@ def attention_read_backward_kernel(
                     PRECISION,
                 )
             d_y, d_delta, d_log_sigma2 = add_gradients(
-                axis_y, start_y, h, dF_y, d_y, d_delta, d_log_sigma2, H, N, BLOCK_H, MAP
+                axis_y, means_y, start_y, h, dF_y, d_y, d_delta, d_log_sigma2, H, N, BLOCK_H, MAP
             )
             d_x, d_delta, d_log_sigma2 = add_gradients(
-                axis_x, start_x, h, dF_x, d_x, d_delta, d_log_sigma2, W, N, BLOCK_W, MAP
+                axis_x, means_x, start_x, h, dF_x, d_x, d_delta, d_log_sigma2, W, N, BLOCK_W, MAP
             )
             d_log_intensity += tl.sum(tl.sum(dF_x * F_x, axis=0), axis=0)
     window_backward(

@@ -3,11 +3,10 @@
 # mypy: ignore-errors
 import triton
 import triton.language as tl
-from drawgan_fast.kernels.attention_read import load_patch, load_tile, store_patch, store_tile
+from drawgan_fast.kernels.tiles import load_patch, load_tile, store_patch, store_tile
 from drawgan_fast.kernels.window import (
     add_gradients,
     filter_tile,
-    filter_tile_of,
     filters,
     filters_with_derivatives,
     window,
@@ -77,8 +76,8 @@ def attention_write_backward_kernel(
     """Grid (B,): a window's gradient is the sum over a sample's channels and tiles."""
     b = tl.program_id(0).to(tl.int64)
     y, x, delta, h, intensity = window(window_params + b * params_stride, MAP)
-    axis_y = filters_with_derivatives(y, delta, h, H, N, BLOCK_N, BLOCK_H, MAP)
-    axis_x = filters_with_derivatives(x, delta, h, W, N, BLOCK_N, BLOCK_W, MAP)
+    axis_y, means_y = filters_with_derivatives(y, delta, h, H, N, BLOCK_N, BLOCK_H, MAP)
+    axis_x, means_x = filters_with_derivatives(x, delta, h, W, N, BLOCK_N, BLOCK_W, MAP)
     d_y, d_x, d_delta, d_log_sigma2, d_log_intensity = 0.0, 0.0, 0.0, 0.0, 0.0
     for c in tl.range(C, disable_licm=True):
         at = (b * C + c) * (H * W)
@@ -86,20 +85,31 @@ def attention_write_backward_kernel(
         w *= intensity
         dw = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
         for start_x in tl.range(0, W, BLOCK_W, disable_licm=True):
-            F_x = filter_tile_of(axis_x, start_x, h, W, N, BLOCK_W, MAP)
+            F_x = filter_tile(axis_x, start_x, h, W, N, BLOCK_W, MAP)
             Z = tl.dot(F_x, tl.trans(w), input_precision=PRECISION)  # [BLOCK_W, BLOCK_N]
             V = tl.zeros([BLOCK_W, BLOCK_N], tl.float32)  # (dL/d canvas)ᵀ·F_yᵀ
             for start_y in tl.range(0, H, BLOCK_H, disable_licm=True):
-                F_y = filter_tile_of(axis_y, start_y, h, H, N, BLOCK_H, MAP)
+                F_y = filter_tile(axis_y, start_y, h, H, N, BLOCK_H, MAP)
                 G = load_tile(d_out + at, start_y, start_x, H, W, BLOCK_H, BLOCK_W)
                 V = tl.dot(tl.trans(G), F_y, V, input_precision=PRECISION)
                 dF_y = tl.dot(G, Z, input_precision=PRECISION)
                 d_y, d_delta, d_log_sigma2 = add_gradients(
-                    axis_y, start_y, h, dF_y, d_y, d_delta, d_log_sigma2, H, N, BLOCK_H, MAP
+                    axis_y,
+                    means_y,
+                    start_y,
+                    h,
+                    dF_y,
+                    d_y,
+                    d_delta,
+                    d_log_sigma2,
+                    H,
+                    N,
+                    BLOCK_H,
+                    MAP,
                 )
             dF_x = tl.dot(V, w, input_precision=PRECISION)
             d_x, d_delta, d_log_sigma2 = add_gradients(
-                axis_x, start_x, h, dF_x, d_x, d_delta, d_log_sigma2, W, N, BLOCK_W, MAP
+                axis_x, means_x, start_x, h, dF_x, d_x, d_delta, d_log_sigma2, W, N, BLOCK_W, MAP
             )
             d_log_intensity += tl.sum(tl.sum(dF_x * F_x, axis=0), axis=0)
             dw = tl.dot(tl.trans(V), F_x, dw, input_precision=PRECISION)

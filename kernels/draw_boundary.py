@@ -3,7 +3,7 @@
 # mypy: ignore-errors
 import triton
 import triton.language as tl
-from drawgan_fast.kernels.attention_read import load_patch, load_tile, patch_offsets, store_tile
+from drawgan_fast.kernels.tiles import load_patch, load_tile, patch_offsets, store_tile
 from drawgan_fast.kernels.window import filter_tile, filters, window
 
 

@@ -183,7 +183,10 @@ def filters(
     BLOCK_P: tl.constexpr,
     MAP: tl.constexpr,
 ):
-    """What :func:`filter_tile` needs of an axis: places and scales, [BLOCK_N] each."""
+    """The axis that :func:`filter_tile` takes: (centre, delta, scale), the last [BLOCK_N].
+
+    Places are formed again for each tile: kept, they would fill registers.
+    """
     mu, origin, shift, far, _lead = _place(centre, delta, P, N, BLOCK_N, MAP)
     sums = tl.zeros([BLOCK_N], tl.float32)
     if MAP.normalisation != "none":
@@ -192,7 +195,7 @@ def filters(
             e, _u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
             sums += tl.sum(e, axis=0)
     scale, _coupling, _slack = _scale(sums, P, N, MAP)
-    return mu, origin, shift, far, scale
+    return centre, delta, scale
 
 
 @triton.jit
@@ -200,7 +203,8 @@ def filter_tile(
     axis, start, h, P: tl.constexpr, N: tl.constexpr, BLOCK_P: tl.constexpr, MAP: tl.constexpr
 ):
     """Normalised filters of pixels [start, start + BLOCK_P) of an axis, [BLOCK_P, BLOCK_N]."""
-    mu, origin, shift, far, scale = axis
+    centre, delta, scale = axis
+    mu, origin, shift, far, _lead = _place(centre, delta, P, N, scale.shape[0], MAP)
     p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)
     e, _u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
     return e * scale[None, :]
@@ -217,7 +221,7 @@ def filters_with_derivatives(
     BLOCK_P: tl.constexpr,
     MAP: tl.constexpr,
 ):
-    """As :func:`filters`, with the means under F that its derivatives are made of."""
+    """As :func:`filters`: the axis, and the means under F that its derivatives subtract."""
     mu, origin, shift, far, lead = _place(centre, delta, P, N, BLOCK_N, MAP)
     sums = tl.zeros([BLOCK_N], tl.float32)
     levers = tl.zeros([BLOCK_N], tl.float32)
@@ -240,24 +244,13 @@ def filters_with_derivatives(
         d = origin - mu
         mean_lever = levers * scale * coupling - d * slack
         mean_exponent = exponents * scale * coupling - d * d * h * slack
-    return centre, delta, scale, mean_lever, mean_exponent, mean_stride
-
-
-@triton.jit
-def filter_tile_of(
-    axis, start, h, P: tl.constexpr, N: tl.constexpr, BLOCK_P: tl.constexpr, MAP: tl.constexpr
-):
-    """As :func:`filter_tile`, of an axis with derivatives."""
-    centre, delta, scale, _mean_lever, _mean_exponent, _mean_stride = axis
-    mu, origin, shift, far, _lead = _place(centre, delta, P, N, scale.shape[0], MAP)
-    p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)
-    e, _u = _raw(p, mu, origin, shift, far, h, P, N, MAP)
-    return e * scale[None, :]
+    return (centre, delta, scale), (mean_lever, mean_exponent, mean_stride)
 
 
 @triton.jit
 def add_gradients(
     axis,
+    means,
     start,
     h,
     G,  # [BLOCK_P, BLOCK_N] dL/dF of these pixels, or a part of it
@@ -273,7 +266,8 @@ def add_gradients(
 
     Linear in G: parts of it may come one after another.
     """
-    centre, delta, scale, mean_lever, mean_exponent, mean_stride = axis
+    centre, delta, scale = axis
+    mean_lever, mean_exponent, mean_stride = means
     mu, origin, shift, far, lead = _place(centre, delta, P, N, scale.shape[0], MAP)
     grid = tl.arange(0, mu.shape[0]).to(tl.float32) - 0.5 * (N - 1)
     p = (start + tl.arange(0, BLOCK_P)).to(tl.float32)

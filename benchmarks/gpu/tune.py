@@ -108,12 +108,12 @@ def overridden(table: dict[str, Launch]) -> Any:
 
     before = launch.tuned
     launch.tuned = lambda: table
-    launch._launch.cache_clear()
+    launch.forget()
     try:
         yield
     finally:
         launch.tuned = before
-        launch._launch.cache_clear()
+        launch.forget()
 
 
 def times(bucket: Bucket, override: Launch, clock: Clock) -> list[float]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from drawgan_fast import reference
 from drawgan_fast.losses._checks import check_float, check_same_shape
 
 
@@ -39,13 +39,13 @@ def kl_standard_normal(
         Kingma & Welling 2014, appendix B; Gregor et al. 2015, equations 10 and 11.
 
     Example:
+        >>> import torch
         >>> mu, log_sigma = torch.ones(5, 2, 3), torch.zeros(5, 2, 3)  # [T, B, z]
         >>> kl_standard_normal(mu, log_sigma)
         tensor([7.5000, 7.5000])
     """
     check_same_shape("mu", mu, "log_sigma", log_sigma)
-    per_unit = 0.5 * (mu.square() + torch.expm1(2 * log_sigma) - 2 * log_sigma)
-    return _sum_except(per_unit, "mu", batch_dim)
+    return _sum_except(reference.kl_standard_normal(mu, log_sigma), "mu", batch_dim)
 
 
 def log_prior_ratio(
@@ -75,6 +75,7 @@ def log_prior_ratio(
         Burda et al. 2016, equation 8.
 
     Example:
+        >>> import torch
         >>> log_prior_ratio(torch.ones(1, 2), torch.zeros(1, 2), torch.zeros(1, 2))
         tensor([-1.])
     """
@@ -108,6 +109,7 @@ def gaussian_nll_unit_variance(mean: Tensor, target: Tensor) -> Tensor:
         Larsen et al. 2016, equations 7 and 8.
 
     Example:
+        >>> import torch
         >>> gaussian_nll_unit_variance(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
         tensor([12.5000])
     """

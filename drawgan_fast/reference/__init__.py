@@ -6,7 +6,7 @@ half precision and checks are the operator layer's work.
 
 from drawgan_fast.reference.attention_read import attention_read
 from drawgan_fast.reference.attention_write import attention_write
-from drawgan_fast.reference.draw_scan import draw_generate, draw_scan
+from drawgan_fast.reference.draw_scan import draw_generate, draw_scan, kl_standard_normal
 from drawgan_fast.reference.filterbank import filterbank
 from drawgan_fast.reference.lstm_cell import lstm_cell
 
@@ -16,5 +16,6 @@ __all__ = [
     "draw_generate",
     "draw_scan",
     "filterbank",
+    "kl_standard_normal",
     "lstm_cell",
 ]

@@ -83,11 +83,11 @@ def _tensors(args: Mapping[str, Any]) -> Any:
 @constant_when_traced
 @lru_cache(maxsize=1)
 def _unavailable() -> str | None:
-    if find_spec("triton") is None:
-        return "triton is not installed: pip install 'drawgan-fast[triton]'"
-    # Asked before Triton is imported, which takes most of a second.
+    # First, so that nobody without a GPU is told to install Triton; and its import takes a while.
     if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
         return "torch sees no GPU"
+    if find_spec("triton") is None:
+        return "triton is not installed: pip install 'drawgan-fast[triton]'"
     try:
         import triton  # noqa: F401
     except Exception as error:

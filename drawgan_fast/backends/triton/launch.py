@@ -107,6 +107,11 @@ def _launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, Any]:
     return {**chosen, **tuned().get(key, {})}
 
 
+def forget() -> None:
+    """Ask for every launch again: the table has changed."""
+    _launch.cache_clear()
+
+
 def attention_launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, Any]:
     """Block sizes, warps and precision of a read or write, forward or backward: a fresh dict.
 
