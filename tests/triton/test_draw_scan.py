@@ -95,3 +95,18 @@ def test_kl_keeps_its_digits_near_the_prior(device: str) -> None:
             series, term = series + term, term * u / k
         kl = F.draw_scan(x, eps, fixed, SMALL).kl
         torch.testing.assert_close(kl, torch.full_like(kl, 0.5 * series * 15), rtol=2e-6, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("memory", ["keep", "recompute"])
+def test_nothing_waits_for_the_device(device: str, memory: str) -> None:
+    inputs = [t.to(device).requires_grad_() for t in scan_inputs(WIDE, T=5, B=3, prior=2)]
+    function = scan_of(WIDE, prior=True, memory=memory)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        outputs = function(*inputs)
+        torch.autograd.backward(outputs, [torch.ones_like(o) for o in outputs])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(t.grad is not None for t in inputs)
