@@ -58,17 +58,17 @@ __global__ void cluster_sums(const float* in, float* out) {
 #endif
   }
 #if BUG == BUG_MISSING_LAST_CLUSTER_SYNC
-  if (blockIdx.x == 0) out[0] += on_block(sums, 1)[0];
+  if (blockIdx.x == 0 && t == 0) out[0] += on_block(sums, 1)[0];
 #endif
 }
 
 // Blocks hand rows to each other through global memory.
-__global__ void team_rows(float* rows, unsigned* counter) {
+__global__ void team_rows(float* rows, [[maybe_unused]] unsigned* counter) {
   DRAWGAN_DYNAMIC_SHARED(memory);
   float* values = reinterpret_cast<float*>(memory);  // [kThreads]
   const unsigned t = threadIdx.x;
   for (int step = 0; step < kSteps; step++) {
-    const float* from = rows + step * kBlocks * kThreads;
+    [[maybe_unused]] const float* from = rows + step * kBlocks * kThreads;
     float* to = rows + (step + 1) * kBlocks * kThreads;
 #if BUG != BUG_UNINITIALISED_SHARED
     values[t] = from[(blockIdx.x + 1) % kBlocks * kThreads + t];
@@ -116,11 +116,15 @@ bool run() {
          {kBlocks, kThreads, (kThreads + 1) * sizeof(float), kBlocks, false}, nullptr, in.data(),
          sums.data());
   bool right = true;
-  for (int block = 0; block < kBlocks; block++) {
+  std::vector<float> values = in;
+  for (int step = 0; step < kSteps; step++) {
     float expected = 0;
-    for (int other = 0; other < kBlocks; other++)
-      for (int t = 0; t < 32; t++) expected += in[other * kThreads + t];
-    right &= sums[block] == expected;
+    for (int block = 0; block < kBlocks; block++)
+      for (int t = 0; t < 32; t++) expected += values[block * kThreads + t];
+    for (int block = 0; block < kBlocks; block++) right &= sums[step * kBlocks + block] == expected;
+    const std::vector<float> old = values;
+    for (int i = 0; i < kBlocks * kThreads; i++)
+      values[i] = 0.5f * old[i / kThreads * kThreads + (i + 1) % kThreads];
   }
 
   std::vector<float> rows((kSteps + 1) * kBlocks * kThreads, -1.0f);

@@ -42,9 +42,11 @@ std::unique_ptr<Fibre> caller;  // where the scheduler itself runs
 std::vector<std::unique_ptr<Fibre>> all_fibres;
 std::deque<Fibre*> free_fibres;
 #ifdef DRAWGAN_TSAN
-constexpr std::size_t kFibresBeforeReuse = 2048;  // two blocks on one fibre look like one thread
+// Two blocks on one fibre look like one thread, and one that is admitted after another was forgotten
+// seems to know what that did. So both are put off.
+constexpr std::size_t kFibresBeforeReuse = 2048, kThreadsBeforeForgetting = 2048;
 #else
-constexpr std::size_t kFibresBeforeReuse = 0;
+constexpr std::size_t kFibresBeforeReuse = 0, kThreadsBeforeForgetting = 0;
 #endif
 
 void leave() {
@@ -69,9 +71,9 @@ void end_thread() {
   Block& block = *running->block;
   if (++block.ended < block.threads.size()) return;
   // Nobody may look into its shared memory any more.
-#ifdef DRAWGAN_ASAN
-  std::free(block.shared);
-  block.shared = nullptr;
+#if defined(DRAWGAN_ASAN) || defined(DRAWGAN_TSAN)
+  grid->end.acquire(0);
+  std::free(std::exchange(block.shared, nullptr));
 #else
   std::memset(block.shared, 0xff, grid->shape.shared_bytes);
 #endif
@@ -152,6 +154,9 @@ void admit_cluster() {
     cluster->blocks.push_back(std::move(block));
   }
   grid->start.release(0);
+  grid->live += cluster->barrier.expected;
+  grid->ready.reserve(grid->live);  // never grows while threads run: a sanitizer would see it move
+  grid->at_counters.reserve(grid->live);
   for (const auto& block : cluster->blocks)
     wake(block->threads.data(), block->barrier.expected, Wait::none);
   grid->clusters.push_back(std::move(cluster));
@@ -164,7 +169,11 @@ void forget(Cluster& cluster) {
       if (thread.wait != Wait::ended) thread.fibre->reset();
       free_fibres.push_back(thread.fibre);
     }
+#ifdef DRAWGAN_TSAN
+    if (!grid->error.empty()) block->shared = nullptr;  // leaked: threads that hang still have it
+#endif
     std::free(block->shared);
+    grid->live -= block->barrier.expected;
   }
 }
 
@@ -212,9 +221,9 @@ void run() {
   while (grid->error.empty() && grid->ended < clusters) {
     if (grid->ready.empty()) {
       // As on a GPU, others come when some have ended, or while there is room.
-      forget_ended();
-      if (grid->admitted < clusters &&
-          (grid->clusters.size() < resident || grid->clusters.empty())) {
+      if (grid->live >= kThreadsBeforeForgetting) forget_ended();
+      const unsigned there = grid->admitted - grid->ended;
+      if (grid->admitted < clusters && (there < resident || there == 0)) {
         admit_cluster();
       } else {
         grid->error = what_hangs();

@@ -100,6 +100,7 @@ struct Grid {
   void* context = nullptr;
   std::vector<std::unique_ptr<Cluster>> clusters;  // admitted and not forgotten
   unsigned admitted = 0, ended = 0;                // clusters
+  unsigned live = 0;                               // threads of those that are not forgotten
   Barrier barrier;
   std::deque<Counter> counters;
   std::vector<Thread*> at_counters;
