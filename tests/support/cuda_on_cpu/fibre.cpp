@@ -90,10 +90,16 @@ void Fibre::adopt_caller() {
 #endif
 }
 
-void Fibre::reset() {
+void Fibre::abandon(void (*last)()) {
 #ifdef DRAWGAN_TSAN
+  void* self = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(tsan_, __tsan_switch_to_fiber_no_sync);
+  last();
+  __tsan_switch_to_fiber(self, __tsan_switch_to_fiber_no_sync);
   __tsan_destroy_fiber(tsan_);
   tsan_ = __tsan_create_fiber(0);
+#else
+  last();
 #endif
   asan_stack_ = nullptr;
   prepare();

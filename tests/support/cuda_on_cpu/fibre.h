@@ -26,8 +26,8 @@ class Fibre {
   void switch_to(Fibre& next);
   // First thing in `main`.
   void started();
-  // Whatever it was at is forgotten: it starts anew.
-  void reset();
+  // Whatever it was at is forgotten: it starts anew. `last` is called in its name.
+  void abandon(void (*last)());
   // ThreadSanitizer's name for the thread that asks changes from launch to launch.
   void adopt_caller();
 

@@ -42,8 +42,8 @@ std::unique_ptr<Fibre> caller;  // where the scheduler itself runs
 std::vector<std::unique_ptr<Fibre>> all_fibres;
 std::deque<Fibre*> free_fibres;
 #ifdef DRAWGAN_TSAN
-// Two blocks on one fibre look like one thread, and one that is admitted after another was forgotten
-// seems to know what that did. So both are put off.
+// Two blocks on one fibre look like one thread, and one that is admitted after another was
+// forgotten seems to know what that did. So both are put off.
 constexpr std::size_t kFibresBeforeReuse = 2048, kThreadsBeforeForgetting = 2048;
 #else
 constexpr std::size_t kFibresBeforeReuse = 0, kThreadsBeforeForgetting = 0;
@@ -163,15 +163,13 @@ void admit_cluster() {
 }
 
 void forget(Cluster& cluster) {
-  grid->end.acquire(0);
-  for (const auto& block : cluster.blocks) {
+  for (const auto& block : cluster.blocks)
     for (Thread& thread : block->threads) {
-      if (thread.wait != Wait::ended) thread.fibre->reset();
+      if (thread.wait != Wait::ended) thread.fibre->abandon([] { grid->end.release(0); });
       free_fibres.push_back(thread.fibre);
     }
-#ifdef DRAWGAN_TSAN
-    if (!grid->error.empty()) block->shared = nullptr;  // leaked: threads that hang still have it
-#endif
+  grid->end.acquire(0);
+  for (const auto& block : cluster.blocks) {
     std::free(block->shared);
     grid->live -= block->barrier.expected;
   }
