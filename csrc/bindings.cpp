@@ -1,7 +1,5 @@
 // The extension module drawgan_fast._native_cpu. Thin: numbers, sizes and addresses in, kernels run
 // without the interpreter's lock. Shapes and dtypes were checked in Python; 0 is a null pointer.
-#include <pybind11/gil_simple.h>
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <array>
@@ -15,18 +13,13 @@
 #include "cpu/dispatch.h"
 #include "cpu/kernels.h"
 #include "cpu/workspace.h"
-
-namespace py = pybind11;
+#include "python_types.h"
 
 namespace drawgan {
 namespace {
 
-using Address = std::uintptr_t;
 using Addresses = std::vector<Address>;
 using WeightAddresses = std::array<Address, sizeof(ScanWeights) / sizeof(void*)>;
-using NoGil = py::call_guard<py::gil_scoped_release_simple>;
-
-void* pointer(Address address) { return reinterpret_cast<void*>(address); }
 
 class Pointers {
  public:
@@ -197,32 +190,6 @@ void draw_scan_backward(const ScanShape& shape, int threads, Address x, Address 
 
 // --------------------------------------------------------------------------------- Python's types
 
-constexpr const char* kNormalisations[] = {"softmax", "add", "max", "each", "total", "none"};
-
-std::string normalisation_name(const WindowMap& map) {
-  return kNormalisations[static_cast<int>(map.normalisation)];
-}
-
-void set_normalisation(WindowMap& map, const std::string& name) {
-  int number = 0;
-  for (const char* known : kNormalisations) {
-    if (name == known) {
-      map.normalisation = static_cast<Normalisation>(number);
-      return;
-    }
-    number++;
-  }
-  throw std::invalid_argument("there is no normalisation '" + name + "'");
-}
-
-// T(field=value, ...): the fields that are not named keep their defaults.
-template <class T>
-T from_fields(const py::kwargs& fields) {
-  py::object made = py::cast(T{});
-  for (const auto& [name, value] : fields) py::setattr(made, name, value);
-  return made.cast<T>();
-}
-
 // A block of the pool that Python sees as writable bytes, and gives back when it collects it.
 class Buffer {
  public:
@@ -235,33 +202,7 @@ class Buffer {
 };
 
 void bind_types(py::module_& m) {
-  py::class_<WindowMap>(m, "WindowMap")
-      .def(py::init(&from_fields<WindowMap>))
-      .def_readwrite("x", &WindowMap::x)
-      .def_readwrite("y", &WindowMap::y)
-      .def_readwrite("sigma", &WindowMap::sigma)
-      .def_readwrite("delta", &WindowMap::delta)
-      .def_readwrite("gamma", &WindowMap::gamma)
-      .def_readwrite("extent_x", &WindowMap::extent_x)
-      .def_readwrite("extent_y", &WindowMap::extent_y)
-      .def_readwrite("origin", &WindowMap::origin)
-      .def_readwrite("to_middle", &WindowMap::to_middle)
-      .def_readwrite("delta_scale", &WindowMap::delta_scale)
-      .def_readwrite("sigma_scale", &WindowMap::sigma_scale)
-      .def_readwrite("sigma_bias", &WindowMap::sigma_bias)
-      .def_readwrite("log_sigma2_low", &WindowMap::log_sigma2_low)
-      .def_readwrite("log_sigma2_high", &WindowMap::log_sigma2_high)
-      .def_readwrite("max_centre", &WindowMap::max_centre)
-      .def_readwrite("max_log_delta", &WindowMap::max_log_delta)
-      .def_readwrite("max_log_gamma", &WindowMap::max_log_gamma)
-      .def_readwrite("eps", &WindowMap::eps)
-      .def_readwrite("intensity_sign", &WindowMap::intensity_sign)
-      .def_readwrite("gamma_power", &WindowMap::gamma_power)
-      .def_property("normalisation", &normalisation_name, &set_normalisation)
-      .def_readwrite("centre_tanh", &WindowMap::centre_tanh)
-      .def_readwrite("gamma_sigmoid", &WindowMap::gamma_sigmoid)
-      .def_readwrite("swap_centres", &WindowMap::swap_centres)
-      .def_readwrite("transposed", &WindowMap::transposed);
+  bind_window_map(m);
   py::class_<ScanShape>(m, "ScanShape")
       .def(py::init(&from_fields<ScanShape>))
       .def_readwrite("steps", &ScanShape::steps)
