@@ -1,0 +1,127 @@
+// What a block has of the recurrence, forward and backward: its shares, its tile of samples, and
+// the helpers that both directions use.
+#pragma once
+
+#include "attention_write.cuh"
+#include "draw_scan.h"
+#include "product.cuh"
+#include "team.cuh"
+
+namespace drawgan::cuda {
+
+// Samples that a team carries at a time: images, or prior samples, which have no encoder.
+struct SampleTile {
+  bool prior;
+  int64_t first;  // of all samples
+  int count;      // of at most plan.rows()
+};
+
+__device__ inline int64_t tiles_of(const DrawCall& call) {
+  const int rows = call.plan.rows();
+  return (call.images + rows - 1) / rows + (call.all - call.images + rows - 1) / rows;
+}
+
+__device__ inline SampleTile tile_of(const DrawCall& call, int64_t index) {
+  const int rows = call.plan.rows();
+  const int64_t of_images = (call.images + rows - 1) / rows;
+  const bool prior = index >= of_images;
+  const int64_t first = prior ? call.images + (index - of_images) * rows : index * rows;
+  const int64_t left = (prior ? call.all : call.images) - first;
+  return {prior, first, left < rows ? static_cast<int>(left) : rows};
+}
+
+template <class E, class Team>
+struct DrawBlock {
+  const DrawPlan& p;
+  const DrawCall& call;
+  unsigned char* shared;
+  Team team;
+  Share units, latents, numbers, samples;
+  SampleTile tile{};
+
+  __device__ DrawBlock(const DrawCall& c, unsigned char* memory, int board)
+      : p(c.plan), call(c), shared(memory), team(c.plan, memory + board, c.board, c.counters) {
+    const int rank = team.rank(), size = team.size();
+    units = share(p.unit_blocks(), rank, size);
+    latents = share(p.latent_blocks(), rank, size);
+    numbers = share(p.number_blocks(), rank, size);
+    samples = share(p.rows(), rank, size);
+  }
+
+  template <class T>
+  __device__ T* at(int offset) const {
+    return reinterpret_cast<T*>(shared + offset);
+  }
+
+  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  __device__ int threads() const { return static_cast<int>(blockDim.x); }
+
+  // A sample's row of an array [.., all or B, width] at step t.
+  __device__ int64_t row_at(int t, int64_t samples_of, int row, int width) const {
+    return (t * samples_of + tile.first + row) * width;
+  }
+
+  template <class T>
+  __device__ void zero(T* from, int count) const {
+    for (int i = thread(); i < count; i += threads()) from[i] = T{};
+  }
+
+  // Publishes this block's blocks of a segment [tiles, blocks] of the board, and waits for those of
+  // the others. Starts with a barrier of the block.
+  __device__ void exchange(E* segment, int blocks, Share mine) {
+    __syncthreads();
+    for (int i = 0; i < p.tiles; i++)
+      team.publish(segment + (i * blocks + mine.first) * kLeft,
+                   mine.count * kLeft * static_cast<int>(sizeof(E)));
+    team.sync();
+    team.take(segment, p.tiles * blocks * kLeft * static_cast<int>(sizeof(E)));
+    team.taken();
+  }
+
+  // The element of a segment [tiles, blocks] at (row of the team's tile, k).
+  __device__ E* element(E* segment, int blocks, int row, int k) const {
+    return segment + ((row / kRows) * blocks + k / kTile) * kLeft +
+           Fragments<E>::left(row % kRows, k % kTile);
+  }
+
+  // Runs work(group, i, scratch) for each of this block's samples that is there.
+  template <class Work>
+  __device__ void for_samples(float* scratch, const Work& work) const {
+    const BlockOrWarp group{p.by_warps};
+    const int mine = p.by_warps ? thread() >> 5 : 0, groups = p.by_warps ? threads() >> 5 : 1;
+    for (int i = mine; i < samples.count; i += groups)
+      if (samples.first + i < tile.count) work(group, i, scratch + mine * p.attention_floats);
+  }
+};
+
+// Weight [out, in] of E as a right operand's elements; 0 beyond its sizes.
+template <class E>
+struct Matrix {
+  const E* weights;
+  int outs, ins;
+  __device__ E operator()(int out, int in) const {
+    return out < outs && in >= 0 && in < ins ? weights[static_cast<int64_t>(out) * ins + in] : E{};
+  }
+};
+
+// Column of the encoder's matrix for k of its operand [glimpses | h_enc | h_dec], each in whole
+// blocks; -1 between them.
+__device__ inline int encoder_column(const DrawPlan& p, int k) {
+  const int glimpses = p.glimpse_blocks() * kTile, units = p.unit_blocks() * kTile;
+  const DrawSizes& s = p.sizes;
+  if (k < glimpses) return k < s.glimpses() ? k : -1;
+  k -= glimpses;
+  const bool dec = k >= units;
+  if (dec) k -= units;
+  if (k >= s.hidden) return -1;
+  return (dec ? s.h_dec() : s.h_enc()) + k;
+}
+
+// The same of the decoder's [h_dec | z].
+__device__ inline int decoder_column(const DrawPlan& p, int k) {
+  const int units = p.unit_blocks() * kTile;
+  if (k < units) return k < p.sizes.hidden ? k : -1;
+  return k - units < p.sizes.latent ? p.sizes.hidden + k - units : -1;
+}
+
+}  // namespace drawgan::cuda
