@@ -8,6 +8,7 @@ something watches: a compiler, an exporter, a dispatch mode, a tensor subclass.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -133,3 +134,10 @@ def autocast_bf16(tensor: Tensor) -> bool:
         and torch.is_autocast_enabled(device)
         and torch.get_autocast_dtype(device) is torch.bfloat16
     )
+
+
+def on(tensor: Tensor) -> AbstractContextManager[object]:
+    """A context in which kernels run on the tensor's device."""
+    if tensor.device.type != "cuda" or tensor.device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(tensor.device)
