@@ -37,21 +37,21 @@ def attention_inputs(device: str) -> list[Tensor]:
 
 def test_opcheck_of_attention(device: str) -> None:
     x, canvas, params, patch = attention_inputs(device)
-    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"paper"'))
-    library.opcheck(OPS.attention_write, (patch, params, canvas, 8, 9, '"natsu"'))
+    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"paper"', "triton"))
+    library.opcheck(OPS.attention_write, (patch, params, canvas, 8, 9, '"natsu"', "triton"))
 
 
 def test_opcheck_of_lstm_cell(device: str) -> None:
     shapes = [(2, 3), (2, 4), (2, 4), (16, 3), (16, 4), (16,), (16,)]
     tensors = leaves(*(torch.randn(s, device=device) for s in shapes))
-    library.opcheck(OPS.lstm_cell, (*tensors, False, True))
+    library.opcheck(OPS.lstm_cell, (*tensors, False, True, "triton"))
 
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_opcheck_of_draw_scan(device: str, recompute: bool) -> None:
     inputs = [t.to(device) for t in scan_inputs(SMALL, T=2, B=1, prior=1)]
     x, eps, prior_eps, *weights = leaves(*inputs)
-    options = (config_text(SMALL), True, recompute, False, False)
+    options = (config_text(SMALL), True, recompute, False, False, "triton")
     library.opcheck(
         OPS.draw_scan,
         (x, eps, prior_eps, weights, *options),
@@ -83,7 +83,7 @@ def test_shapes_of_tensors_on_a_gpu_that_is_not_there() -> None:
             torch.empty(t.shape, device="cuda") for t in scan_inputs(SMALL, T=3, B=2, prior=4)
         )
         out = OPS.draw_scan(
-            x, eps, prior_eps, weights, config_text(SMALL), True, False, False, False
+            x, eps, prior_eps, weights, config_text(SMALL), True, False, False, False, "triton"
         )
         assert [t.shape for t in out[:5]] == [
             (2, 1, 9, 6), (3, 2, 5), (3, 2, 5), (2,), (4, 1, 9, 6),
@@ -91,7 +91,7 @@ def test_shapes_of_tensors_on_a_gpu_that_is_not_there() -> None:
         assert out[5].numel() > 4 * x.numel()
         assert {t.device.type for t in out} == {"cuda"}
         params = torch.empty(2, 5, device="cuda")
-        glimpses = OPS.attention_read([x], params, x, 3, spec_text(SMALL.spec))
+        glimpses = OPS.attention_read([x], params, x, 3, spec_text(SMALL.spec), "triton")
         assert [g.shape for g in glimpses] == [(2, 1, 3, 3)] * 2
 
 

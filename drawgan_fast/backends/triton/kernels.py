@@ -20,6 +20,7 @@ from drawgan_fast.backends.triton.lstm_cell import lstm_cell, lstm_cell_backward
 class TritonKernels:
     """See ``Kernels``."""
 
+    name = "triton"
     device = "cpu" if INTERPRETED else "cuda"
     dtypes: tuple[torch.dtype, ...] = (torch.float32,)
     attention_dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
