@@ -12,6 +12,7 @@ from torch._subclasses import FakeTensorMode
 
 from drawgan_fast import BackendError, backends, record_backends, use_backend
 from drawgan_fast import functional as F
+from drawgan_fast.backends.compiled import limits
 from drawgan_fast.backends.compiled.texts import config_text, spec_text
 from drawgan_fast.backends.triton import backend as triton_backend
 from tests.support.cases import windows
@@ -146,7 +147,7 @@ def test_tensors_of_the_cpu_and_old_gpus_are_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "an old GPU")
     monkeypatch.setattr(torch, "version", SimpleNamespace(hip=None))
-    triton_backend._unsupported.cache_clear()
-    reason = triton_backend._unsupported(torch.device("cuda:0"))
-    triton_backend._unsupported.cache_clear()
+    limits._against_capability.cache_clear()
+    reason = limits.against_capability(torch.device("cuda:0"), triton_backend.MIN_CAPABILITY)
+    limits._against_capability.cache_clear()
     assert reason == "an old GPU has compute capability 7.5, and its kernels need 8.0"

@@ -25,10 +25,10 @@ from drawgan_fast.draw_config import DrawConfig
 
 
 class Backward:
-    """One call backward: what its steps write, and what they hand from each to the one before.
+    """One call backward: what its steps write, and the running gradients that every tier has.
 
-    Steps write row t of a segment's gradients, and keep the running gradients in place: those of
-    the state after the step at hand. They add to ``d_x``, and write ``d_eps`` and ``d_prior_eps``.
+    Steps write row t of a segment's gradients, and keep running gradients, those of the state after
+    the step at hand, in place. They add to ``d_x``, and write ``d_eps`` and ``d_prior_eps``.
     """
 
     def __init__(
@@ -53,8 +53,6 @@ class Backward:
         self.gates_dec = product(length, s.all, 4 * K)
         self.posterior = product(length, s.B, 2 * Z)
         self.projections = product(length + 1, s.all, s.projection)  # at boundaries, as forward's
-        self.row = weights.dec.new_zeros(s.B, s.z)  # of [r, h_enc, h_dec]
-        self.h_dec_z = weights.dec.new_zeros(s.all, K + Z)
         self.c_enc, self.c_dec = eps.new_zeros(s.B, K), eps.new_zeros(s.all, K)
         self.canvas = eps.new_zeros(s.all, *x.shape[1:])
         if given.canvas is not None:
@@ -121,7 +119,7 @@ def draw_scan_backward(
         steps = steps_of(backward)
         d_weights = ScanWeights(*(torch.zeros_like(w, dtype=torch.float32) for w in packed))
         if options.recompute:
-            segment = new_segment(s, options, x)
+            segment = new_segment(s, length, options, x)
             kl = eps.new_zeros(B, dtype=torch.float64)
             forward = Forward(x, eps, prior_eps, packed, s, None, None, kl)
             forward_steps = forward_steps_of(forward)

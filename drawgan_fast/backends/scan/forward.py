@@ -54,6 +54,9 @@ class Forward(NamedTuple):
     def run(self, steps: Steps, segment: Segment, first: int, n: int) -> None:
         """Steps [first, first + n) into a segment whose row 0 holds the state."""
         s, rows = self.s, segment.rows
+        if rows.shape[0] == 1:  # nothing is to be written but the last state's canvas
+            steps.run(segment, first, n)
+            return
         rows[:n, : s.B, s.R : s.h_enc] = 0
         if self.prior_eps is not None:
             end = s.z + s.cfg.latent_size
@@ -68,6 +71,8 @@ ForwardSteps = Callable[[Forward], Steps]
 
 Row t of a segment's arrays comes with the state before step t, the latents of prior samples and
 zeros for padding, and without attention the image; the steps write the rest, and row t + 1's state.
+Of a tier that needs no segment, a call that keeps nothing gets one of no steps: row 0, whose canvas
+becomes that after the last step.
 """
 
 
@@ -79,8 +84,14 @@ def draw_scan(
     weights: Sequence[Tensor],  # sixteen, or twelve without attention
     cfg: DrawConfig,
     options: Options,
+    *,
+    needs_segments: bool = True,
 ) -> Scan:
-    """See ``Kernels.draw_scan``."""
+    """See ``Kernels.draw_scan``.
+
+    Args:
+        needs_segments: False for a tier that can run steps and keep no row of any.
+    """
     T, B, _ = eps.shape
     prior = 0 if prior_eps is None else prior_eps.shape[1]
     s = Sizes(cfg, T, B, B + prior)
@@ -92,14 +103,17 @@ def draw_scan(
         out = out._replace(saved=x.new_empty(size, dtype=torch.uint8))
     with torch.no_grad(), without_autocast(x.device), on(x):
         keeps_all = options.save and not options.recompute
-        fits = saved_segment(s, options, out.saved) if keeps_all else None
-        segment = fits or new_segment(s, options, x)
+        runs_on = not (needs_segments or options.save or options.trace)
+        if keeps_all:
+            segment = saved_segment(s, options, out.saved)
+        else:
+            segment = new_segment(s, 0 if runs_on else s.segment(options), options, x)
         packed = pack(weights, s, product_dtype(options))
         kl = eps.new_zeros(B, dtype=torch.float64)
         forward = Forward(x, eps, prior_eps, packed, s, out.mu, out.log_sigma, kl)
         steps = steps_of(forward)
         forward.start(segment)
-        length, n = s.segment(options), 0
+        length, n = T if runs_on else s.segment(options), 0
         for i, first in enumerate(range(0, T, max(length, 1))):
             if first:
                 State.at(segment, 0).copy_(State.at(segment, length))
@@ -109,8 +123,9 @@ def draw_scan(
             forward.run(steps, segment, first, n)
             if options.trace:
                 _trace(out, segment, s, first, n)
-        out.canvas.copy_(segment.canvases[n, :B])
-        out.prior_canvas.copy_(segment.canvases[n, B:])
+        last = segment.canvases[0 if runs_on else n]
+        out.canvas.copy_(last[:B])
+        out.prior_canvas.copy_(last[B:])
         out.kl.copy_(kl)
     return out
 

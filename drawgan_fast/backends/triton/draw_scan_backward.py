@@ -19,8 +19,11 @@ class BackwardSteps:
 
     def __init__(self, call: Backward) -> None:
         self.call, self.s, self.weights = call, call.s, call.weights
-        K, product = call.s.cfg.hidden_size, call.weights.dec.new_empty
-        self.h_dec, self.h_enc = product(call.s.all, K), product(call.s.B, K)
+        s, like = call.s, call.weights.dec
+        K, Z = s.cfg.hidden_size, s.cfg.latent_size
+        self.h_dec, self.h_enc = like.new_empty(s.all, K), like.new_empty(s.B, K)
+        self.row = like.new_zeros(s.B, s.z)  # of [r, h_enc, h_dec]
+        self.h_dec_z = like.new_zeros(s.all, K + Z)
 
     def run(self, segment: Segment, first: int, n: int) -> None:
         """See ``scan.forward.Steps``; the boundaries are n, …, 1, and 0 if it is the first."""
@@ -29,7 +32,7 @@ class BackwardSteps:
             self._boundary(segment, t + 1, first + t + 1 < s.T)
             self._decode(segment, t)
             if call.d_prior_eps is not None:  # a prior sample's noise is its latent
-                call.d_prior_eps[first + t] = call.h_dec_z[s.B :, s.cfg.hidden_size :]
+                call.d_prior_eps[first + t] = self.h_dec_z[s.B :, s.cfg.hidden_size :]
             if s.B:
                 self._encode(segment, t, first + t)
         if first == 0:
@@ -65,7 +68,7 @@ class BackwardSteps:
         if not B:
             return
         canvas, d_canvas = segment.canvases[k, :B], call.canvas[:B]
-        d_first, d_second = call.row[:, :half], call.row[:, half : s.R]
+        d_first, d_second = self.row[:, :half], self.row[:, half : s.R]
         if not s.cfg.attention:
             d_error, y = d_second.view_as(canvas), torch.sigmoid(canvas)
             d_canvas += d_error * (y * y - y)
@@ -88,7 +91,7 @@ class BackwardSteps:
 
     def _decode(self, segment: Segment, t: int) -> None:
         call, s, w, K = self.call, self.s, self.weights, self.s.cfg.hidden_size
-        torch.addmm(call.h_dec_z[:, :K], call.projections[t + 1], w.projection, out=self.h_dec)
+        torch.addmm(self.h_dec_z[:, :K], call.projections[t + 1], w.projection, out=self.h_dec)
         d_gates = call.gates_dec[t]
         pointwise_backward(
             segment.gates_dec[t],
@@ -98,14 +101,14 @@ class BackwardSteps:
             call.c_dec,
             d_gates,
             call.c_dec,
-            call.row[:, s.h_dec :],
+            self.row[:, s.h_dec :],
         )
-        torch.mm(d_gates, w.dec, out=call.h_dec_z)
+        torch.mm(d_gates, w.dec, out=self.h_dec_z)
 
     def _encode(self, segment: Segment, t: int, step: int) -> None:
-        call, s, w, given = self.call, self.s, self.weights, self.call.given
+        s, w, given = self.s, self.weights, self.call.given
         Z, K, B = s.cfg.latent_size, s.cfg.hidden_size, s.B
-        d_z, (block, count) = call.h_dec_z[:B, K:], blocks(Z)
+        d_z, (block, count) = self.h_dec_z[:B, K:], blocks(Z)
 
         def of_step(gradient: Tensor | None) -> Tensor:
             return self.call.eps[step] if gradient is None else gradient[step]
@@ -130,7 +133,7 @@ class BackwardSteps:
             num_warps=max(1, block // 64),
         )
         torch.addmm(
-            self.call.row[:, s.h_enc : s.h_dec], self.call.posterior[t], w.posterior, out=self.h_enc
+            self.row[:, s.h_enc : s.h_dec], self.call.posterior[t], w.posterior, out=self.h_enc
         )
         d_gates = self.call.gates_enc[t]
         pointwise_backward(
@@ -142,4 +145,4 @@ class BackwardSteps:
             d_gates,
             self.call.c_enc,
         )
-        torch.mm(d_gates, w.enc, out=self.call.row)
+        torch.mm(d_gates, w.enc, out=self.row)
