@@ -14,6 +14,7 @@ import torch
 
 from drawgan_fast.backends.base import Backend, BackendError
 from drawgan_fast.backends.compiled import CompiledBackend, Kernels
+from drawgan_fast.backends.cuda import CudaBackend
 from drawgan_fast.backends.native import NativeBackend
 from drawgan_fast.backends.reference import ReferenceBackend
 from drawgan_fast.backends.triton import TritonBackend
@@ -34,6 +35,7 @@ def register(backend: Backend) -> None:
     _backends[backend.name] = backend
 
 
+register(CudaBackend())
 register(TritonBackend())
 register(NativeBackend())
 register(ReferenceBackend())
