@@ -12,6 +12,7 @@ from torch._subclasses import FakeTensorMode
 
 from drawgan_fast import BackendError, backends, record_backends, use_backend
 from drawgan_fast import functional as F
+from drawgan_fast.backends.compiled import limits
 from drawgan_fast.backends.compiled.texts import config_text, spec_text
 from drawgan_fast.backends.triton import backend as triton_backend
 from tests.support.cases import windows
@@ -37,21 +38,21 @@ def attention_inputs(device: str) -> list[Tensor]:
 
 def test_opcheck_of_attention(device: str) -> None:
     x, canvas, params, patch = attention_inputs(device)
-    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"paper"'))
-    library.opcheck(OPS.attention_write, (patch, params, canvas, 8, 9, '"natsu"'))
+    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"paper"', "triton"))
+    library.opcheck(OPS.attention_write, (patch, params, canvas, 8, 9, '"natsu"', "triton"))
 
 
 def test_opcheck_of_lstm_cell(device: str) -> None:
     shapes = [(2, 3), (2, 4), (2, 4), (16, 3), (16, 4), (16,), (16,)]
     tensors = leaves(*(torch.randn(s, device=device) for s in shapes))
-    library.opcheck(OPS.lstm_cell, (*tensors, False, True))
+    library.opcheck(OPS.lstm_cell, (*tensors, False, True, "triton"))
 
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_opcheck_of_draw_scan(device: str, recompute: bool) -> None:
     inputs = [t.to(device) for t in scan_inputs(SMALL, T=2, B=1, prior=1)]
     x, eps, prior_eps, *weights = leaves(*inputs)
-    options = (config_text(SMALL), True, recompute, False, False)
+    options = (config_text(SMALL), True, recompute, False, False, "triton")
     library.opcheck(
         OPS.draw_scan,
         (x, eps, prior_eps, weights, *options),
@@ -83,7 +84,7 @@ def test_shapes_of_tensors_on_a_gpu_that_is_not_there() -> None:
             torch.empty(t.shape, device="cuda") for t in scan_inputs(SMALL, T=3, B=2, prior=4)
         )
         out = OPS.draw_scan(
-            x, eps, prior_eps, weights, config_text(SMALL), True, False, False, False
+            x, eps, prior_eps, weights, config_text(SMALL), True, False, False, False, "triton"
         )
         assert [t.shape for t in out[:5]] == [
             (2, 1, 9, 6), (3, 2, 5), (3, 2, 5), (2,), (4, 1, 9, 6),
@@ -91,7 +92,7 @@ def test_shapes_of_tensors_on_a_gpu_that_is_not_there() -> None:
         assert out[5].numel() > 4 * x.numel()
         assert {t.device.type for t in out} == {"cuda"}
         params = torch.empty(2, 5, device="cuda")
-        glimpses = OPS.attention_read([x], params, x, 3, spec_text(SMALL.spec))
+        glimpses = OPS.attention_read([x], params, x, 3, spec_text(SMALL.spec), "triton")
         assert [g.shape for g in glimpses] == [(2, 1, 3, 3)] * 2
 
 
@@ -146,7 +147,7 @@ def test_tensors_of_the_cpu_and_old_gpus_are_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "an old GPU")
     monkeypatch.setattr(torch, "version", SimpleNamespace(hip=None))
-    triton_backend._unsupported.cache_clear()
-    reason = triton_backend._unsupported(torch.device("cuda:0"))
-    triton_backend._unsupported.cache_clear()
+    limits._against_capability.cache_clear()
+    reason = limits.against_capability(torch.device("cuda:0"), triton_backend.MIN_CAPABILITY)
+    limits._against_capability.cache_clear()
     assert reason == "an old GPU has compute capability 7.5, and its kernels need 8.0"
