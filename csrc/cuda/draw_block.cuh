@@ -41,11 +41,33 @@ struct DrawBlock {
 
   __device__ DrawBlock(const DrawCall& c, unsigned char* memory, int board)
       : p(c.plan), call(c), shared(memory), team(c.plan, memory + board, c.board, c.counters) {
-    const int rank = team.rank(), size = team.size();
-    units = share(p.unit_blocks(), rank, size);
-    latents = share(p.latent_blocks(), rank, size);
-    numbers = share(p.number_blocks(), rank, size);
-    samples = share(p.rows(), rank, size);
+    const int rank = team.rank();
+    units = p.units(rank);
+    latents = p.latents(rank);
+    numbers = p.numbers(rank);
+    samples = share(p.rows(), rank, team.size());
+  }
+
+  // Where this block's weights stand: one after another, in shared memory or in its part of what
+  // the first team lays out for all.
+  struct Placed {
+    E* of[kMatrices];
+    bool filled_here[kMatrices];
+  };
+  __device__ Placed place(const MatrixBytes& bytes, unsigned resident, int offset) const {
+    unsigned char* inside = shared + offset;
+    unsigned char* outside = static_cast<unsigned char*>(call.streamed);
+    if (Team::kStreams) outside += team.rank() * p.streamed_bytes;
+    Placed placed;
+#pragma unroll
+    for (int matrix = 0; matrix < kMatrices; matrix++) {
+      const bool in = !Team::kStreams || (resident >> matrix & 1u);
+      unsigned char*& from = in ? inside : outside;
+      placed.of[matrix] = reinterpret_cast<E*>(from);
+      placed.filled_here[matrix] = in || team.index() == 0;
+      from += bytes.of[matrix];
+    }
+    return placed;
   }
 
   template <class T>
