@@ -1,5 +1,5 @@
-// What the emulation gives a warp and how numbers are rounded, for the tests to look at: each function
-// runs one small kernel over plain arrays.
+// What the emulation gives a warp and how numbers are rounded, for the tests to look at: each
+// function runs one small kernel over plain arrays.
 #include "math.cuh"
 #include "platform.h"
 
@@ -37,8 +37,8 @@ __global__ void loaded_product(const uint16_t* a, const uint16_t* b, float* d) {
   uint32_t left[4], right[2];
   load_matrices(left, tile + lane % 16 * 16 + lane / 16 * 8);
   for (int part = 0; part < 2; part++)
-    right[part] = b[(k + part * 8) * 8 + g] |
-                  static_cast<uint32_t>(b[(k + part * 8 + 1) * 8 + g]) << 16;
+    right[part] = b[(k + part * 8) * 8 + g] | static_cast<uint32_t>(b[(k + part * 8 + 1) * 8 + g])
+                                                  << 16;
   float sums[4] = {};
   mma_bf16(sums, left, right);
   for (int i = 0; i < 4; i++) d[(g + i / 2 * 8) * 8 + k + i % 2] = sums[i];
@@ -85,13 +85,14 @@ void probe_loaded_product(const uint16_t* a, const uint16_t* b, float* d) {
   drawgan::launch("loaded_product", drawgan::loaded_product, {1, 32, 512}, nullptr, a, b, d);
 }
 void probe_warp_operations(const int* in, int* out, int threads) {
-  drawgan::launch("warp_operations", drawgan::warp_operations,
-                  {1, static_cast<unsigned>(threads)}, nullptr, in, out);
+  drawgan::launch("warp_operations", drawgan::warp_operations, {1, static_cast<unsigned>(threads)},
+                  nullptr, in, out);
 }
 void probe_round_trip(const float* in, uint16_t* bfloat16, uint16_t* float16, float* back,
                       int count) {
-  drawgan::launch("round_trip", drawgan::round_trip, {static_cast<unsigned>(count + 255) / 256, 256},
-                  nullptr, in, bfloat16, float16, back, count);
+  drawgan::launch("round_trip", drawgan::round_trip,
+                  {static_cast<unsigned>(count + 255) / 256, 256}, nullptr, in, bfloat16, float16,
+                  back, count);
 }
 void probe_activations(const float* in, float* out, int count) {
   drawgan::launch("activations", drawgan::activations,

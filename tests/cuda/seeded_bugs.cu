@@ -1,5 +1,5 @@
-// Small kernels, right as they stand; each bug takes away one thing that they need, or adds one that
-// they must not do. A program of its own, so that a sanitizer may end it:
+// Small kernels, right as they stand; each bug takes away one thing that they need, or adds one
+// that they must not do. A program of its own, so that a sanitizer may end it:
 //
 //   seeded_bugs BUG [SCHEDULE]     a name below; 0 forward, 1 reverse, more: random with that seed
 //
@@ -85,7 +85,7 @@ __global__ void team_rows(Bug bug, float* rows, unsigned* counter) {
   for (int step = 0; step < kSteps; step++) {
     const float* from = rows + (step * kBlocks + (blockIdx.x + 1) % kBlocks) * kThreads;
     float* to = rows + ((step + 1) * kBlocks + blockIdx.x) * kThreads;
-    const float row = from[t];                             // here: missing_team_sync
+    const float row = from[t];                              // here: missing_team_sync
     if (bug != Bug::uninitialised_shared) values[t] = row;  // here: missing_syncwarp
     if (bug != Bug::missing_syncwarp) __syncwarp();
     const float other = values[t ^ 1];  // here: missing_syncwarp
