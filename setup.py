@@ -1,8 +1,9 @@
 """Build entry point: CMake builds the compiled cores; everything static stands in pyproject.toml.
 
-DRAWGAN_NATIVE  unset: build them if this machine can, else install pure Python and say why;
-                1: a failed build is an error; 0: pure Python.
-DRAWGAN_WERROR, DRAWGAN_SANITIZE, DRAWGAN_CPU_ISAS  are CMakeLists.txt's options of those names.
+DRAWGAN_NATIVE  the CPU core. Unset: build it if this machine can, else go without and say why;
+                1: a failed build is an error; 0: without.
+DRAWGAN_CUDA    the CUDA core, the same; unset or auto: build it if there is an nvcc.
+DRAWGAN_WERROR, DRAWGAN_SANITIZE, DRAWGAN_CPU_ISAS, DRAWGAN_CUDA_ARCHS  are CMakeLists.txt's own.
 """
 
 import contextlib
@@ -14,13 +15,33 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-CMAKE_OPTIONS = {"DRAWGAN_WERROR": "OFF", "DRAWGAN_SANITIZE": "OFF", "DRAWGAN_CPU_ISAS": ""}
+CMAKE_OPTIONS = {
+    "DRAWGAN_WERROR": "OFF",
+    "DRAWGAN_SANITIZE": "OFF",
+    "DRAWGAN_CPU_ISAS": "",
+    "DRAWGAN_CUDA_ARCHS": "80;90;100",
+}
+
+
+@dataclass(frozen=True)
+class Core:
+    """A compiled core: CMake's name for it, and the variable that asks for it."""
+
+    cmake: str
+    variable: str
+
+
+CORES = {
+    "_native_cpu": Core("cpu", "DRAWGAN_NATIVE"),
+    "_native_cuda": Core("cuda", "DRAWGAN_CUDA"),
+}
 
 
 class CMakeBuild(build_ext):
@@ -52,24 +73,47 @@ class CMakeBuild(build_ext):
 
     def build_or_reason(self, target: str) -> tuple[Path | None, str]:
         """The built module, or None and why not."""
-        wanted = os.environ.get("DRAWGAN_NATIVE") or "auto"
+        core = CORES[target]
+        wanted = os.environ.get(core.variable) or "auto"
         if wanted not in ("0", "1", "auto"):
-            raise ValueError(f"DRAWGAN_NATIVE must be 0, 1 or unset, got {wanted!r}")
+            raise ValueError(f"{core.variable} must be 0, 1, auto or unset, got {wanted!r}")
         if wanted == "0":
-            return None, "it was left out at install by DRAWGAN_NATIVE=0"
+            return None, f"it was left out at install by {core.variable}=0"
+        if core.cmake == "cuda" and wanted == "auto" and nvcc() is None:
+            return None, NO_NVCC  # the usual case: not worth a banner
         folder = Path(self.build_temp).resolve()
         if self.editable_mode:  # setuptools would throw its own away, and every object with it
             sanitized = "-sanitize" if option("DRAWGAN_SANITIZE") not in ("0", "OFF") else ""
             folder = ROOT / "build" / f"{sys.implementation.cache_tag}{sanitized}"
         try:
-            return build(target, folder), ""
+            return build(target, folder.with_name(f"{folder.name}-{core.cmake}")), ""
         except (OSError, BuildError) as error:
             if wanted == "1":
                 raise
             reason = f"the build failed: {error}"
         line = "=" * 100
-        print(f"{line}\nPure Python install without {target}: {reason}\n{line}", flush=True)
+        what = "Pure Python install without" if core.cmake == "cpu" else "Install without"
+        print(f"{line}\n{what} {target}: {reason}\n{line}", flush=True)
         return None, reason
+
+
+NO_NVCC = (
+    "no nvcc was found at install, in CUDACXX, on PATH, in CUDA_HOME or CUDA_PATH, or in "
+    "/usr/local/cuda"
+)
+
+
+def nvcc() -> Path | None:
+    """CUDA's compiler: the CUDACXX that was asked for, or where one is usually found."""
+    asked = os.environ.get("CUDACXX")
+    places = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    folders = [str(Path(place, "bin")) for place in places if place]
+    found = (
+        shutil.which(asked)
+        if asked
+        else shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(folders))
+    )
+    return Path(found) if found else None
 
 
 class BuildError(Exception):
@@ -78,12 +122,21 @@ class BuildError(Exception):
 
 def build(target: str, folder: Path) -> Path:
     """Configure and build one target; the path of the module."""
+    core = CORES[target].cmake
+    compiler = []
+    if core == "cuda":
+        found = nvcc()
+        if found is None:
+            raise BuildError(NO_NVCC)
+        compiler = [f"-DCMAKE_CUDA_COMPILER={found}"]
     folder.mkdir(parents=True, exist_ok=True)
     configure = [
         *(tool("cmake"), "-S", ROOT, "-B", folder, "-G", "Ninja"),
         f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}",
         f"-DPython_EXECUTABLE={sys.executable}",
         f"-Dpybind11_DIR={pybind11_folder()}",
+        f"-DDRAWGAN_CORE={core}",
+        *compiler,
         *(f"-D{name}={option(name)}" for name in CMAKE_OPTIONS),
     ]
     with only_one_at_a_time(folder):
@@ -96,7 +149,7 @@ def build(target: str, folder: Path) -> Path:
 
 def forget_other_settings(folder: Path) -> None:
     """CMake asks for these once and keeps the answers: empty a folder where they were others."""
-    names = ("CXX", "CXXFLAGS", "LDFLAGS")
+    names = ("CXX", "CXXFLAGS", "LDFLAGS", "CUDACXX", "CUDAFLAGS", "CUDAHOSTCXX")
     settings = "\n".join([str(ROOT), *(f"{name}={os.environ.get(name, '')}" for name in names)])
     noted = folder / "settings.txt"
     if not noted.exists() or noted.read_text() != settings:
@@ -173,6 +226,6 @@ def only_one_at_a_time(folder: Path) -> Iterator[None]:
 setup(
     packages=[*find_packages(include=["drawgan_fast", "drawgan_fast.*"]), "drawgan_fast.kernels"],
     # Optional: a build that fails leaves no file, and setuptools must not ask for one.
-    ext_modules=[Extension("drawgan_fast._native_cpu", sources=[], optional=True)],
+    ext_modules=[Extension(f"drawgan_fast.{name}", sources=[], optional=True) for name in CORES],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -29,7 +29,7 @@ if not torch.cuda.is_available():
     if ON_THE_CPU["cuda"] and SCHEDULE_VARIABLE in os.environ:
         from drawgan_fast.backends.cuda.core import core
 
-        core().emulate_schedule(os.environ[SCHEDULE_VARIABLE])
+        core().emulate_schedule(os.environ[SCHEDULE_VARIABLE], 7)
 
 
 def in_process(tier: str) -> bool:

@@ -29,7 +29,7 @@ def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
             *("--build-lib", str(tmp_path / "lib"), "--build-temp", str(tmp_path / "temp")),
         ],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "DRAWGAN_CUDA": "0", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -37,13 +37,18 @@ def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+def left(tmp_path: Path) -> dict[str, str]:
+    """What a build left, by file."""
+    return {path.name: path.read_text() for path in (tmp_path / "lib/drawgan_fast").iterdir()}
+
+
 def test_without_a_compiler_the_install_is_pure_and_says_why(tmp_path: Path) -> None:
     done = build(tmp_path, DRAWGAN_NATIVE="", CXX="/nonexistent/c++")
     assert done.returncode == 0, done.stderr
     assert "Pure Python install without _native_cpu: the build failed: " in done.stdout
-    (reason,) = (tmp_path / "lib/drawgan_fast").iterdir()
-    assert reason.name == "_native_cpu.reason.txt"
-    assert reason.read_text().startswith("the build failed: ")
+    reasons = left(tmp_path)
+    assert reasons["_native_cpu.reason.txt"].startswith("the build failed: ")
+    assert len(reasons) == 2  # and that of the CUDA core
 
 
 def test_a_core_that_was_asked_for_is_built_or_the_install_fails(tmp_path: Path) -> None:
@@ -54,8 +59,24 @@ def test_a_core_that_was_asked_for_is_built_or_the_install_fails(tmp_path: Path)
 
 def test_the_core_can_be_left_out(tmp_path: Path) -> None:
     assert build(tmp_path, DRAWGAN_NATIVE="0").returncode == 0
-    (reason,) = (tmp_path / "lib/drawgan_fast").iterdir()
-    assert reason.read_text() == "it was left out at install by DRAWGAN_NATIVE=0\n"
+    assert left(tmp_path) == {
+        "_native_cpu.reason.txt": "it was left out at install by DRAWGAN_NATIVE=0\n",
+        "_native_cuda.reason.txt": "it was left out at install by DRAWGAN_CUDA=0\n",
+    }
+
+
+def test_the_cuda_core_needs_nvcc_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    nowhere = {"DRAWGAN_NATIVE": "0", "CUDACXX": "/nonexistent/nvcc"}
+    assert build(tmp_path, **nowhere, DRAWGAN_CUDA="auto").returncode == 0
+    assert left(tmp_path)["_native_cuda.reason.txt"].startswith("no nvcc was found at install")
+    done = build(tmp_path, **nowhere, DRAWGAN_CUDA="1")
+    assert done.returncode != 0
+    assert "BuildError: no nvcc was found at install" in done.stderr
+
+
+def test_a_switch_that_is_no_switch_is_refused(tmp_path: Path) -> None:
+    done = build(tmp_path, DRAWGAN_NATIVE="0", DRAWGAN_CUDA="yes")
+    assert "DRAWGAN_CUDA must be 0, 1, auto or unset, got 'yes'" in done.stderr
 
 
 def binutils(program: str, *arguments: str, core: ModuleType) -> str:

@@ -78,7 +78,9 @@ def test_an_unknown_instruction_set_is_refused_with_the_choices(core: ModuleType
 @pytest.fixture
 def bare_package(tmp_path: Path) -> Path:
     """A copy of the package without a core: the folder to put first on the path."""
-    ignored = shutil.ignore_patterns("_native_cpu.*", "__pycache__", "assets", "presets")
+    ignored = shutil.ignore_patterns(
+        "_native_cpu.*", "_native_cuda.*", "__pycache__", "assets", "presets"
+    )
     shutil.copytree(PACKAGE, tmp_path / "drawgan_fast", ignore=ignored)
     return tmp_path
 
