@@ -77,13 +77,19 @@ def _against(
     cfg: DrawConfig, bf16: bool, device: torch.device, layout: Prescribed | None
 ) -> str | None:
     if not cfg.attention:
-        return "the network has no attention, and its recurrence reads through windows"
+        return "the network has no attention windows: whole images go through the triton backend"
     try:
         # Of one sample: what does not fit alone fits with no batch, and others wait their turn.
         _plan(cfg, bf16, 1, 0, device, layout)
     except Exception as error:
         return str(error)
     return None
+
+
+def forget() -> None:
+    """Ask for every plan again: the device has changed, as only a pretended one does."""
+    _plan.cache_clear()
+    _against.cache_clear()
 
 
 # A compiler that traces a call takes the answer as it is: it is the same for every batch.
