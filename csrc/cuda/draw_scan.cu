@@ -48,28 +48,29 @@ struct Forward : DrawBlock<E, Team> {
       const int unit = unit0 + operand / 4 * kColumns + column;
       return unit < K ? operand % 4 * K + unit : 4 * K;
     };
-    fill(kEncoder, units.count * 8, encoder_blocks(), [&](int operand, int k, int column) {
-      return enc(gate_row(operand, column), encoder_column(p, k));
+    fill(kEncoder, units.count * 8, encoder_blocks(), [&](int operand, int block, int column) {
+      return enc.along_inputs(gate_row(operand, column), encoder_columns(p, block));
     });
     fill(kDecoder, units.count * 8, p.unit_blocks() + p.latent_blocks(),
-         [&](int operand, int k, int column) {
-           return dec(gate_row(operand, column), decoder_column(p, k));
+         [&](int operand, int block, int column) {
+           return dec.along_inputs(gate_row(operand, column), decoder_columns(p, block));
          });
     fill(kPosterior, latents.count * 4, p.unit_blocks(),
-         [&](int operand, int k, int column) {  // [8 latents, mu and log sigma]
+         [&](int operand, int block, int column) {  // [8 latents, mu and log sigma]
            const int z = latents.first * kWide + operand / 2 * kColumns + column;
-           return posterior(z < Z ? operand % 2 * Z + z : 2 * Z, k);
+           return posterior.along_inputs(z < Z ? operand % 2 * Z + z : 2 * Z, span_of(block, K, 0));
          });
-    fill(kProjection, numbers.count * 2, p.unit_blocks(), [&](int operand, int k, int column) {
-      return projection(numbers.first * kWide + operand * kColumns + column, k);
+    fill(kProjection, numbers.count * 2, p.unit_blocks(), [&](int operand, int block, int column) {
+      const int number = numbers.first * kWide + operand * kColumns + column;
+      return projection.along_inputs(number, span_of(block, K, 0));
     });
     load_bias();
     team.sync_teams();
   }
 
-  template <class Element>
-  __device__ void fill(Weights matrix, int operands, int count, const Element& element) const {
-    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, element);
+  template <class Source>
+  __device__ void fill(Weights matrix, int operands, int count, const Source& source) const {
+    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, source);
   }
 
   __device__ int encoder_blocks() const { return p.glimpse_blocks() + 2 * p.unit_blocks(); }

@@ -40,10 +40,10 @@ struct Backward : DrawBlock<E, Team> {
 
   // ---------------------------------------------------------------------------- once a launch
 
-  // Of an operand [unit block, gate, unit]: the row of an LSTM's matrix; 4K where there is none.
-  __device__ int gate_row(int k) const {
-    const int block = k / kTile, unit = block / 4 * kWide + k % kTile, K = p.sizes.hidden;
-    return unit < K ? block % 4 * K + unit : 4 * K;
+  // Rows of an LSTM's matrix for a block of an operand [unit block, gate, unit].
+  __device__ Span gate_rows(int block) const {
+    const int K = p.sizes.hidden;
+    return {block % 4 * K + block / 4 * kWide, K - block / 4 * kWide};
   }
 
   __device__ void load() {
@@ -55,30 +55,30 @@ struct Backward : DrawBlock<E, Team> {
     const Matrix<E> dec{static_cast<const E*>(w.dec), 4 * K, K + Z};
     const Matrix<E> posterior{static_cast<const E*>(w.posterior), 2 * Z, K};
     const Matrix<E> projection{static_cast<const E*>(w.projection), s.projection(), K};
-    fill(kProjection, own, p.number_blocks(), [&](int operand, int k, int column) {
-      return projection(k, unit0 + operand * kColumns + column);
+    fill(kProjection, own, p.number_blocks(), [&](int operand, int block, int column) {
+      return projection.along_outputs(span_of(block, s.projection(), 0),
+                                      unit0 + operand * kColumns + column);
     });
-    fill(kDecoder, own + 2 * latents.count, gate_blocks(), [&](int operand, int k, int column) {
+    fill(kDecoder, own + 2 * latents.count, gate_blocks(), [&](int operand, int block, int column) {
       const int unit = unit0 + operand * kColumns + column;
-      if (operand < own) return unit < K ? dec(gate_row(k), unit) : E{};
+      if (operand < own) return dec.along_outputs(gate_rows(block), unit < K ? unit : -1);
       const int latent = latents.first * kWide + (operand - own) * kColumns + column;
-      return dec(gate_row(k), K + latent);
+      return dec.along_outputs(gate_rows(block), K + latent);
     });
-    fill(kPosterior, own, posterior_blocks(), [&](int operand, int k, int column) {
-      const int block = k / kTile, latent = block / 2 * kWide + k % kTile;
-      const int row = latent < Z ? block % 2 * Z + latent : 2 * Z;
-      return posterior(row, unit0 + operand * kColumns + column);
+    fill(kPosterior, own, posterior_blocks(), [&](int operand, int block, int column) {
+      const Span rows{block % 2 * Z + block / 2 * kWide, Z - block / 2 * kWide};
+      return posterior.along_outputs(rows, unit0 + operand * kColumns + column);
     });
     fill(kEncoder, 2 * own + 2 * glimpses.count, gate_blocks(),
-         [&](int operand, int k, int column) {
-           return enc(gate_row(k), encoder_output(operand, column));
+         [&](int operand, int block, int column) {
+           return enc.along_outputs(gate_rows(block), encoder_output(operand, column));
          });
     team.sync_teams();
   }
 
-  template <class Element>
-  __device__ void fill(Weights matrix, int operands, int count, const Element& element) const {
-    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, element);
+  template <class Source>
+  __device__ void fill(Weights matrix, int operands, int count, const Source& source) const {
+    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, source);
   }
 
   // Column of the encoder's matrix for an operand of [h_enc, h_dec, glimpses].
