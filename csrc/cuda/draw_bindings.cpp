@@ -14,21 +14,22 @@ cudaStream_t as_stream(Address stream) { return static_cast<cudaStream_t>(pointe
 
 const char* kind_name(TeamKind kind) { return kind == TeamKind::cluster ? "cluster" : "grid"; }
 
-// "" (reckoned here), or a kind with the blocks of a team and the tiles that it carries.
-Prescribed prescribed_of(const std::string& kind, int team, int tiles) {
-  if (kind.empty()) return {};
+// `kind` "": the layout is reckoned here; else that of a team with its tiles. `resident`: bits of
+// the matrices that stay in shared memory, negative: as many as fit.
+DrawPlan plan_of(int channels, int height, int width, int read_N, int write_N, int hidden,
+                 int latent, bool bf16_products, int64_t images, int64_t prior,
+                 const std::string& kind, int team, int tiles, int resident) {
+  const DrawSizes sizes{channels, height, width, read_N, write_N, hidden, latent};
+  if (kind.empty()) return plan_draw(sizes, bf16_products, images, prior, nullptr);
   if (kind != "cluster" && kind != "grid")
     throw std::invalid_argument("a team is a 'cluster' or a 'grid', got '" + kind + "'");
   if (team < 1 || tiles < 1)
     throw std::invalid_argument("a team has at least one block and one tile");
-  return {true, kind == "cluster" ? TeamKind::cluster : TeamKind::grid, team, tiles};
-}
-
-DrawPlan plan_of(int channels, int height, int width, int read_N, int write_N, int hidden,
-                 int latent, bool bf16_products, int64_t images, int64_t prior,
-                 const std::string& kind, int team, int tiles) {
-  return plan_draw({channels, height, width, read_N, write_N, hidden, latent}, bf16_products,
-                   images, prior, prescribed_of(kind, team, tiles));
+  if (kind == "cluster" && resident >= 0 && static_cast<unsigned>(resident) != kAllResident)
+    throw std::invalid_argument("a cluster keeps all its weights");
+  const Prescribed layout{kind == "cluster" ? TeamKind::cluster : TeamKind::grid, team, tiles,
+                          resident < 0 ? kAsFits : static_cast<unsigned>(resident) & kAllResident};
+  return plan_draw(sizes, bf16_products, images, prior, &layout);
 }
 
 template <class T>
@@ -39,7 +40,7 @@ T* as(Address address) {
 DrawCall call_of(const DrawPlan& plan, bool bf16_products, const WindowMap& read,
                  const WindowMap& write, int steps, int64_t images, int64_t all, Address x,
                  Address eps, Address prior_eps, const WeightAddresses& weights,
-                 const ArrayAddresses& arrays, Address board, Address counters) {
+                 const ArrayAddresses& arrays, Address board, Address counters, Address streamed) {
   DrawCall call{};
   call.plan = plan;
   call.bf16 = bf16_products;
@@ -50,6 +51,7 @@ DrawCall call_of(const DrawPlan& plan, bool bf16_products, const WindowMap& read
   call.weights = std::bit_cast<DrawWeights>(weights);
   call.arrays = std::bit_cast<DrawArrays>(arrays);
   call.board = pointer(board), call.counters = as<unsigned>(counters);
+  call.streamed = pointer(streamed);
   return call;
 }
 
@@ -62,11 +64,15 @@ void bind_plan(py::module_& m) {
       .def_readonly("tiles", &DrawPlan::tiles)
       .def_readonly("by_warps", &DrawPlan::by_warps)
       .def_readonly("shared_bytes", &DrawPlan::shared_bytes)
-      .def_readonly("global_bytes", &DrawPlan::global_bytes);
+      .def_readonly("board_bytes", &DrawPlan::board_bytes)
+      .def_readonly("streamed_bytes", &DrawPlan::streamed_bytes)
+      .def_property_readonly("resident", [](const DrawPlan& p) {
+        return std::array<unsigned, 2>{p.forward.resident, p.backward.resident};
+      });
   m.def("draw_scan_plan", &plan_of, py::kw_only(), py::arg("channels"), py::arg("height"),
         py::arg("width"), py::arg("read_N"), py::arg("write_N"), py::arg("hidden"),
         py::arg("latent"), py::arg("bf16"), py::arg("images"), py::arg("prior"),
-        py::arg("kind") = "", py::arg("team") = 0, py::arg("tiles") = 0);
+        py::arg("kind") = "", py::arg("team") = 0, py::arg("tiles") = 0, py::arg("resident") = -1);
 }
 
 }  // namespace
@@ -78,31 +84,31 @@ void bind_draw(py::module_& m) {
       [](const DrawPlan& plan, bool bf16_products, const WindowMap& read, const WindowMap& write,
          int steps, int64_t images, int64_t all, Address x, Address eps, Address prior_eps,
          const WeightAddresses& weights, const ArrayAddresses& arrays, Address board,
-         Address counters, bool recorded, Address mu, Address log_sigma, Address kl,
-         Address stream) {
+         Address counters, Address streamed, bool recorded, Address mu, Address log_sigma,
+         Address kl, Address stream) {
         const DrawCall call = call_of(plan, bf16_products, read, write, steps, images, all, x, eps,
-                                      prior_eps, weights, arrays, board, counters);
+                                      prior_eps, weights, arrays, board, counters, streamed);
         draw_scan({call, recorded, as<float>(mu), as<float>(log_sigma), as<double>(kl)},
                   as_stream(stream));
       },
       py::kw_only(), py::arg("plan"), py::arg("bf16"), py::arg("read"), py::arg("write"),
       py::arg("steps"), py::arg("images"), py::arg("all"), py::arg("x"), py::arg("eps"),
       py::arg("prior_eps"), py::arg("weights"), py::arg("arrays"), py::arg("board"),
-      py::arg("counters"), py::arg("recorded"), py::arg("mu"), py::arg("log_sigma"), py::arg("kl"),
-      py::arg("stream"), NoGil());
+      py::arg("counters"), py::arg("streamed"), py::arg("recorded"), py::arg("mu"),
+      py::arg("log_sigma"), py::arg("kl"), py::arg("stream"), NoGil());
   m.def(
       "draw_scan_steps_backward",
       [](const DrawPlan& plan, bool bf16_products, const WindowMap& read, const WindowMap& write,
          int steps, int64_t images, int64_t all, Address x, Address eps, Address prior_eps,
          const WeightAddresses& weights, const ArrayAddresses& arrays, Address board,
-         Address counters, Address mu, Address log_sigma, Address given_mu, Address given_log_sigma,
-         Address given_kl, Address d_gates_enc, Address d_gates_dec, Address d_posterior,
-         Address d_projections, Address d_h_enc, Address d_h_dec, Address d_c_enc, Address d_c_dec,
-         Address d_glimpses, Address d_canvas, Address d_x, Address d_eps, Address d_prior_eps,
-         bool first, bool last, Address stream) {
+         Address counters, Address streamed, Address mu, Address log_sigma, Address given_mu,
+         Address given_log_sigma, Address given_kl, Address d_gates_enc, Address d_gates_dec,
+         Address d_posterior, Address d_projections, Address d_h_enc, Address d_h_dec,
+         Address d_c_enc, Address d_c_dec, Address d_glimpses, Address d_canvas, Address d_x,
+         Address d_eps, Address d_prior_eps, bool first, bool last, Address stream) {
         DrawBackwardCall b{};
         b.call = call_of(plan, bf16_products, read, write, steps, images, all, x, eps, prior_eps,
-                         weights, arrays, board, counters);
+                         weights, arrays, board, counters, streamed);
         b.mu = as<const float>(mu), b.log_sigma = as<const float>(log_sigma);
         b.given_mu = as<const float>(given_mu);
         b.given_log_sigma = as<const float>(given_log_sigma);
@@ -120,8 +126,8 @@ void bind_draw(py::module_& m) {
       py::kw_only(), py::arg("plan"), py::arg("bf16"), py::arg("read"), py::arg("write"),
       py::arg("steps"), py::arg("images"), py::arg("all"), py::arg("x"), py::arg("eps"),
       py::arg("prior_eps"), py::arg("weights"), py::arg("arrays"), py::arg("board"),
-      py::arg("counters"), py::arg("mu"), py::arg("log_sigma"), py::arg("given_mu"),
-      py::arg("given_log_sigma"), py::arg("given_kl"), py::arg("d_gates_enc"),
+      py::arg("counters"), py::arg("streamed"), py::arg("mu"), py::arg("log_sigma"),
+      py::arg("given_mu"), py::arg("given_log_sigma"), py::arg("given_kl"), py::arg("d_gates_enc"),
       py::arg("d_gates_dec"), py::arg("d_posterior"), py::arg("d_projections"), py::arg("d_h_enc"),
       py::arg("d_h_dec"), py::arg("d_c_enc"), py::arg("d_c_dec"), py::arg("d_glimpses"),
       py::arg("d_canvas"), py::arg("d_x"), py::arg("d_eps"), py::arg("d_prior_eps"),

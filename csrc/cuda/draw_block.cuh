@@ -41,11 +41,33 @@ struct DrawBlock {
 
   __device__ DrawBlock(const DrawCall& c, unsigned char* memory, int board)
       : p(c.plan), call(c), shared(memory), team(c.plan, memory + board, c.board, c.counters) {
-    const int rank = team.rank(), size = team.size();
-    units = share(p.unit_blocks(), rank, size);
-    latents = share(p.latent_blocks(), rank, size);
-    numbers = share(p.number_blocks(), rank, size);
-    samples = share(p.rows(), rank, size);
+    const int rank = team.rank();
+    units = p.units(rank);
+    latents = p.latents(rank);
+    numbers = p.numbers(rank);
+    samples = share(p.rows(), rank, team.size());
+  }
+
+  // Where this block's weights stand: one after another, in shared memory or in its part of what
+  // the first team lays out for all.
+  struct Placed {
+    E* of[kMatrices];
+    bool filled_here[kMatrices];
+  };
+  __device__ Placed place(const MatrixBytes& bytes, unsigned resident, int offset) const {
+    unsigned char* inside = shared + offset;
+    unsigned char* outside = static_cast<unsigned char*>(call.streamed);
+    if (Team::kStreams) outside += team.rank() * p.streamed_bytes;
+    Placed placed;
+#pragma unroll
+    for (int matrix = 0; matrix < kMatrices; matrix++) {
+      const bool in = !Team::kStreams || (resident >> matrix & 1u);
+      unsigned char*& from = in ? inside : outside;
+      placed.of[matrix] = reinterpret_cast<E*>(from);
+      placed.filled_here[matrix] = in || team.index() == 0;
+      from += bytes.of[matrix];
+    }
+    return placed;
   }
 
   template <class T>
@@ -94,34 +116,47 @@ struct DrawBlock {
   }
 };
 
-// Weight [out, in] of E as a right operand's elements; 0 beyond its sizes.
+// Neighbours in a matrix, from `first` on; none where there is nothing.
+struct Span {
+  int first, count;
+};
+
+// Weight [out, in] of E as a right operand's columns.
 template <class E>
 struct Matrix {
   const E* weights;
   int outs, ins;
-  __device__ E operator()(int out, int in) const {
-    return out < outs && in >= 0 && in < ins ? weights[static_cast<int64_t>(out) * ins + in] : E{};
+  // k runs along the inputs of one output, forward; along the outputs of one input, backward.
+  __device__ Run<E> along_inputs(int out, Span in) const {
+    return {at(out, in.first), 1, out < outs ? in.count : 0};
+  }
+  __device__ Run<E> along_outputs(Span out, int in) const {
+    return {at(out.first, in), ins, in >= 0 && in < ins ? out.count : 0};
+  }
+  __device__ const E* at(int out, int in) const {
+    return weights + static_cast<int64_t>(out) * ins + in;
   }
 };
 
-// Column of the encoder's matrix for k of its operand [glimpses | h_enc | h_dec], each in whole
-// blocks; -1 between them.
-__device__ inline int encoder_column(const DrawPlan& p, int k) {
-  const int glimpses = p.glimpse_blocks() * kTile, units = p.unit_blocks() * kTile;
+// Block of k of `total` numbers that start at `offset` of a row.
+__device__ inline Span span_of(int block, int total, int offset) {
+  return {offset + block * kTile, total - block * kTile};
+}
+
+// Columns of the encoder's matrix for a block of its operand [glimpses | h_enc | h_dec].
+__device__ inline Span encoder_columns(const DrawPlan& p, int block) {
+  const int glimpses = p.glimpse_blocks(), units = p.unit_blocks();
   const DrawSizes& s = p.sizes;
-  if (k < glimpses) return k < s.glimpses() ? k : -1;
-  k -= glimpses;
-  const bool dec = k >= units;
-  if (dec) k -= units;
-  if (k >= s.hidden) return -1;
-  return (dec ? s.h_dec() : s.h_enc()) + k;
+  if (block < glimpses) return span_of(block, s.glimpses(), 0);
+  block -= glimpses;
+  if (block < units) return span_of(block, s.hidden, s.h_enc());
+  return span_of(block - units, s.hidden, s.h_dec());
 }
 
 // The same of the decoder's [h_dec | z].
-__device__ inline int decoder_column(const DrawPlan& p, int k) {
-  const int units = p.unit_blocks() * kTile;
-  if (k < units) return k < p.sizes.hidden ? k : -1;
-  return k - units < p.sizes.latent ? p.sizes.hidden + k - units : -1;
+__device__ inline Span decoder_columns(const DrawPlan& p, int block) {
+  const int units = p.unit_blocks(), K = p.sizes.hidden;
+  return block < units ? span_of(block, K, 0) : span_of(block - units, p.sizes.latent, K);
 }
 
 }  // namespace drawgan::cuda

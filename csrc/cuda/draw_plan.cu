@@ -34,19 +34,36 @@ class Layout {
 
 int most_sums(int threads) { return product_scratch(threads, 4) * kFloat; }
 
-void lay_out_forward(DrawPlan& p, int64_t element) {
+// What a block keeps in shared memory, and what it does not, at most.
+struct Kept {
+  int64_t shared = 0, streamed = 0;
+};
+
+template <class Bytes>
+Kept kept(const DrawPlan& p, unsigned resident, const Bytes& bytes_of) {
+  Kept most;
+  for (int rank = 0; rank < p.team; rank++) {
+    const MatrixBytes bytes = bytes_of(rank);
+    Kept here;
+    for (int matrix = 0; matrix < kMatrices; matrix++)
+      (resident >> matrix & 1u ? here.shared : here.streamed) += bytes.of[matrix];
+    most = {std::max(most.shared, here.shared), std::max(most.streamed, here.streamed)};
+  }
+  return most;
+}
+
+void lay_out_forward(DrawPlan& p) {
   const DrawSizes& s = p.sizes;
   DrawPlan::Forward& o = p.forward;
   const int64_t units = largest_share(p.unit_blocks(), p.team);
   const int64_t latents = largest_share(p.latent_blocks(), p.team);
   const int64_t numbers = largest_share(p.number_blocks(), p.team);
-  const int64_t right = kRight * element, left = kLeft * element * p.tiles, rows = p.rows();
+  const int64_t left = static_cast<int64_t>(kLeft) * p.element * p.tiles, rows = p.rows();
   const int64_t groups = p.by_warps ? p.threads / 32 : 1;
+  const Kept weights = kept(p, o.resident, [&](int rank) { return p.forward_weights(rank); });
+  p.streamed_bytes = std::max(p.streamed_bytes, weights.streamed);
   Layout layout;
-  o.enc = layout.take(units * 8 * (p.glimpse_blocks() + 2 * p.unit_blocks()) * right);
-  o.dec = layout.take(units * 8 * (p.unit_blocks() + p.latent_blocks()) * right);
-  o.posterior = layout.take(latents * 4 * p.unit_blocks() * right);
-  o.projection = layout.take(numbers * 2 * p.unit_blocks() * right);
+  o.weights = layout.take(weights.shared);
   o.bias = layout.take((8 * units + 2 * latents + numbers) * kWide * kFloat);
   o.board = o.glimpses = layout.take(p.glimpse_blocks() * left);
   for (int& h : o.h_enc) h = layout.take(p.unit_blocks() * left);
@@ -63,21 +80,17 @@ void lay_out_forward(DrawPlan& p, int64_t element) {
   o.end = layout.end();
 }
 
-void lay_out_backward(DrawPlan& p, int64_t element) {
+void lay_out_backward(DrawPlan& p) {
   const DrawSizes& s = p.sizes;
   DrawPlan::Backward& o = p.backward;
   const int64_t units = largest_share(p.unit_blocks(), p.team);
-  const int64_t latents = largest_share(p.latent_blocks(), p.team);
-  const int64_t glimpses = largest_share(p.glimpse_blocks(), p.team);
-  const int64_t right = kRight * element, left = kLeft * element * p.tiles, rows = p.rows();
+  const int64_t left = static_cast<int64_t>(kLeft) * p.element * p.tiles, rows = p.rows();
   const int64_t gates = 4 * p.unit_blocks(), posterior = 2 * p.latent_blocks();
   const int64_t groups = p.by_warps ? p.threads / 32 : 1;
+  const Kept weights = kept(p, o.resident, [&](int rank) { return p.backward_weights(rank); });
+  p.streamed_bytes = std::max(p.streamed_bytes, weights.streamed);
   Layout layout;
-  // A block with latents seldom has glimpses too, but nothing forbids it.
-  o.enc = layout.take((4 * units + 2 * glimpses) * gates * right);
-  o.dec = layout.take(2 * (units + latents) * gates * right);
-  o.posterior = layout.take(2 * units * posterior * right);
-  o.projection = layout.take(2 * units * p.number_blocks() * right);
+  o.weights = layout.take(weights.shared);
   o.board = o.d_numbers = layout.take(p.number_blocks() * left);
   o.d_gates = layout.take(gates * left);
   o.d_posterior = layout.take(posterior * left);
@@ -91,27 +104,49 @@ void lay_out_backward(DrawPlan& p, int64_t element) {
   o.end = layout.end();
 }
 
-DrawPlan lay_out(const DrawSizes& sizes, TeamKind kind, int team, int tiles, bool bf16_products) {
+// Of the sets of matrices that can be resident, the one with the most bytes that fits; the least of
+// them where none does, so that the caller can say how much is missing.
+template <class LayOut>
+void keep_most(DrawPlan& p, unsigned& resident, const int& end, int64_t limit, bool streams,
+               const LayOut& lay_out) {
+  unsigned best = streams ? 0u : kAllResident;
+  int most = -1;
+  for (unsigned set = streams ? 0u : kAllResident; set <= kAllResident; set++) {
+    resident = set;
+    lay_out(p);
+    if (end <= limit && end > most) best = set, most = end;
+  }
+  resident = best;
+}
+
+DrawPlan lay_out(const DrawSizes& sizes, const Prescribed& layout, bool bf16_products,
+                 int64_t limit) {
   DrawPlan p{};
   p.sizes = sizes;
-  p.kind = kind;
+  p.kind = layout.kind;
   p.threads = kThreads;
-  p.team = team;
+  p.team = layout.team;
   p.teams = 1;
-  p.tiles = tiles;
+  p.tiles = layout.tiles;
+  p.element = bf16_products ? sizeof(bf16) : sizeof(float);
   p.by_warps = p.samples() >= 4;
   const int H = sizes.height, W = sizes.width, warps = p.by_warps ? 1 : kThreads / 32;
   const ReadScratch read{H, W, sizes.read_N, 2, warps};
   const WriteScratch write{H, W, sizes.write_N, warps};
   p.attention_floats = std::max({write.forward(), read.forward() + sizes.glimpses(),
                                  sizes.projection() + std::max(read.backward(), write.backward())});
-  const int64_t element = bf16_products ? sizeof(bf16) : sizeof(float);
-  lay_out_forward(p, element);
-  lay_out_backward(p, element);
+  p.forward.resident = p.backward.resident = layout.resident;
+  if (layout.resident == kAsFits) {
+    const bool streams = layout.kind == TeamKind::grid;
+    keep_most(p, p.forward.resident, p.forward.end, limit, streams, lay_out_forward);
+    keep_most(p, p.backward.resident, p.backward.end, limit, streams, lay_out_backward);
+  }
+  p.streamed_bytes = 0;
+  lay_out_forward(p);
+  lay_out_backward(p);
   p.shared_bytes = std::max(p.forward.end, p.backward.end);
-  p.global_bytes = 0;
-  if (kind == TeamKind::grid)
-    p.global_bytes =
+  if (layout.kind == TeamKind::grid)
+    p.board_bytes =
         std::max(p.forward.board_end - p.forward.board, p.backward.board_end - p.backward.board);
   return p;
 }
@@ -127,7 +162,7 @@ double reckoned(const DrawPlan& p, bool bf16_products, int64_t samples_in_all) {
       4 * units * (s.glimpses() + 3.0 * s.hidden + s.latent) + 2 * latents * s.hidden;
   const double products = p.rows() * per_row / (bf16_products ? 1.2e6 : 0.12e6);
   const double barrier = p.team == 1 ? 0.1 : p.kind == TeamKind::cluster ? 0.4 : 1.5;
-  const double taken = p.kind == TeamKind::grid ? p.global_bytes / 0.05e6 : 0.0;
+  const double taken = static_cast<double>(p.board_bytes + p.streamed_bytes) / 0.06e6;
   const double attention = p.by_warps ? (p.samples() + 7) / 8 * 6.0 : p.samples() * 2.0;
   const int64_t tiles = (samples_in_all + p.rows() - 1) / p.rows();
   const double waves = static_cast<double>((tiles + p.teams - 1) / p.teams);
@@ -143,10 +178,11 @@ class Search {
         prior_(prior),
         device_(device_limits("draw_scan")) {}
 
-  void consider(TeamKind kind, int team, int tiles) {
-    DrawPlan p = lay_out(sizes_, kind, team, tiles, bf16_);
+  void consider(const Prescribed& layout) {
+    const int64_t limit = static_cast<int64_t>(device_.shared_bytes);
+    DrawPlan p = lay_out(sizes_, layout, bf16_, limit);
     least_ = std::min(least_, p.shared_bytes);
-    if (p.shared_bytes > static_cast<int64_t>(device_.shared_bytes)) return;
+    if (p.shared_bytes > limit) return;
     const int resident = std::min(resident_teams(p, bf16_), resident_teams_backward(p, bf16_));
     if (resident < 1) return;
     const auto of = [&](int64_t samples) { return (samples + p.rows() - 1) / p.rows(); };
@@ -160,11 +196,11 @@ class Search {
     for (int tiles = 1; tiles <= 8; tiles *= 2) {
       if (device_.capability >= 90)
         for (int team = 1; team <= kLargestCluster; team *= 2)
-          consider(TeamKind::cluster, team, tiles);
+          consider({TeamKind::cluster, team, tiles, kAsFits});
       int before = 0;
       for (int teams = device_.processors; teams >= 1; teams--) {
         const int team = device_.processors / teams;  // each size once
-        if (team != before) consider(TeamKind::grid, before = team, tiles);
+        if (team != before) consider({TeamKind::grid, before = team, tiles, kAsFits});
       }
     }
   }
@@ -190,10 +226,10 @@ class Search {
 }  // namespace
 
 DrawPlan plan_draw(const DrawSizes& sizes, bool bf16_products, int64_t images, int64_t prior,
-                   const Prescribed& prescribed) {
+                   const Prescribed* prescribed) {
   Search search(sizes, bf16_products, images, prior);
-  if (prescribed.any)
-    search.consider(prescribed.kind, prescribed.team, prescribed.tiles);
+  if (prescribed != nullptr)
+    search.consider(*prescribed);
   else
     search.consider_all();
   return search.best();

@@ -48,29 +48,40 @@ __host__ __device__ inline int owner(int item, int total, int size) {
 
 enum class TeamKind : int { cluster, grid };
 
+// Matrices of weights. A block has its share of each; `resident` has a bit for those that it keeps
+// in shared memory, the others are read from L2 at every step.
+enum Weights : int { kEncoder, kDecoder, kPosterior, kProjection, kMatrices };
+constexpr unsigned kAllResident = (1u << kMatrices) - 1;
+
+struct MatrixBytes {
+  int64_t of[kMatrices];
+};
+
 struct DrawPlan {
   DrawSizes sizes;
   TeamKind kind;
-  int threads;    // of a block
-  int team;       // blocks of a team
-  int teams;      // that run at once
-  int tiles;      // of 16 samples that a team carries together
-  bool by_warps;  // a warp takes a sample's attention, not the block
+  int threads;           // of a block
+  int team;              // blocks of a team
+  int teams;             // that run at once
+  int tiles;             // of 16 samples that a team carries together
+  int element;           // bytes of an operand of products
+  bool by_warps;         // a warp takes a sample's attention, not the block
+  int attention_floats;  // of one group that works on a sample
   int64_t shared_bytes;
-  int64_t global_bytes;  // of a team: its board, where the team is not a cluster
+  int64_t board_bytes;     // of a team's board in global memory, where the team is not a cluster
+  int64_t streamed_bytes;  // of one block's weights that are not resident
 
   // Bytes from the start of shared memory. The board is what blocks write for each other.
   struct Forward {
-    int enc, posterior, dec, projection, bias;  // weights
-    int board, glimpses, h_enc[2], h_dec[2], z, numbers, board_end;
+    unsigned resident;
+    int weights, bias, board, glimpses, h_enc[2], h_dec[2], z, numbers, board_end;
     int c_enc, c_dec, kl, scratch, attention, canvas, end;
   } forward;
   struct Backward {
-    int enc, posterior, dec, projection;  // weights, transposed
-    int board, d_numbers, d_gates, d_posterior, d_glimpses, board_end;
+    unsigned resident;
+    int weights, board, d_numbers, d_gates, d_posterior, d_glimpses, board_end;
     int d_h_enc, d_h_dec, d_c_enc, d_c_dec, scratch, attention, d_canvas, end;
   } backward;
-  int attention_floats;  // of one group that works on a sample
 
   __host__ __device__ int rows() const { return tiles * kRows; }
   __host__ __device__ int glimpse_blocks() const { return blocks_of(sizes.glimpses()); }
@@ -78,6 +89,31 @@ struct DrawPlan {
   __host__ __device__ int latent_blocks() const { return blocks_of(sizes.latent); }
   __host__ __device__ int number_blocks() const { return blocks_of(sizes.projection()); }
   __host__ __device__ int samples() const { return largest_share(rows(), team); }
+
+  __host__ __device__ Share units(int rank) const { return share(unit_blocks(), rank, team); }
+  __host__ __device__ Share latents(int rank) const { return share(latent_blocks(), rank, team); }
+  __host__ __device__ Share numbers(int rank) const { return share(number_blocks(), rank, team); }
+  // Backward's glimpses, from the other end than the latents: few blocks have either.
+  __host__ __device__ Share glimpses(int rank) const {
+    return share(glimpse_blocks(), team - 1 - rank, team);
+  }
+
+  // One operand of 8 columns and `blocks` blocks of k, in bytes.
+  __host__ __device__ int64_t operand(int blocks) const {
+    return static_cast<int64_t>(blocks) * kWide * 8 * element;
+  }
+  __host__ __device__ MatrixBytes forward_weights(int rank) const {
+    const int u = unit_blocks(), of_units = 8 * units(rank).count;  // two groups of four gates
+    return {{of_units * operand(glimpse_blocks() + 2 * u), of_units * operand(u + latent_blocks()),
+             4 * latents(rank).count * operand(u), 2 * numbers(rank).count * operand(u)}};
+  }
+  __host__ __device__ MatrixBytes backward_weights(int rank) const {
+    const int64_t gates = operand(4 * unit_blocks());
+    const int of_units = 2 * units(rank).count;
+    return {{(2 * of_units + 2 * glimpses(rank).count) * gates,
+             (of_units + 2 * latents(rank).count) * gates, of_units * operand(2 * latent_blocks()),
+             of_units * operand(number_blocks())}};
+  }
 };
 
 }  // namespace drawgan::cuda

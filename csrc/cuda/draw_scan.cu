@@ -19,6 +19,7 @@ struct Forward : DrawBlock<E, Team> {
   const Convention& read_map;
   const Convention& write_map;
   const DrawPlan::Forward& o;
+  typename Base::Placed weights{};
 
   __device__ Forward(const DrawForwardCall& forward, const Convention& read,
                      const Convention& write, unsigned char* memory)
@@ -34,6 +35,7 @@ struct Forward : DrawBlock<E, Team> {
   // ---------------------------------------------------------------------------- once a launch
 
   __device__ void load() {
+    weights = this->place(p.forward_weights(team.rank()), o.resident, o.weights);
     const DrawSizes& s = p.sizes;
     const int K = s.hidden, Z = s.latent, unit0 = units.first * kWide;
     const DrawWeights& w = call.weights;
@@ -46,24 +48,29 @@ struct Forward : DrawBlock<E, Team> {
       const int unit = unit0 + operand / 4 * kColumns + column;
       return unit < K ? operand % 4 * K + unit : 4 * K;
     };
-    load_weights(elements(o.enc), units.count * 8, encoder_blocks(),
-                 [&](int operand, int k, int column) {
-                   return enc(gate_row(operand, column), encoder_column(p, k));
-                 });
-    load_weights(elements(o.dec), units.count * 8, p.unit_blocks() + p.latent_blocks(),
-                 [&](int operand, int k, int column) {
-                   return dec(gate_row(operand, column), decoder_column(p, k));
-                 });
-    load_weights(elements(o.posterior), latents.count * 4, p.unit_blocks(),
-                 [&](int operand, int k, int column) {  // [8 latents, mu and log sigma]
-                   const int z = latents.first * kWide + operand / 2 * kColumns + column;
-                   return posterior(z < Z ? operand % 2 * Z + z : 2 * Z, k);
-                 });
-    load_weights(elements(o.projection), numbers.count * 2, p.unit_blocks(),
-                 [&](int operand, int k, int column) {
-                   return projection(numbers.first * kWide + operand * kColumns + column, k);
-                 });
+    fill(kEncoder, units.count * 8, encoder_blocks(), [&](int operand, int block, int column) {
+      return enc.along_inputs(gate_row(operand, column), encoder_columns(p, block));
+    });
+    fill(kDecoder, units.count * 8, p.unit_blocks() + p.latent_blocks(),
+         [&](int operand, int block, int column) {
+           return dec.along_inputs(gate_row(operand, column), decoder_columns(p, block));
+         });
+    fill(kPosterior, latents.count * 4, p.unit_blocks(),
+         [&](int operand, int block, int column) {  // [8 latents, mu and log sigma]
+           const int z = latents.first * kWide + operand / 2 * kColumns + column;
+           return posterior.along_inputs(z < Z ? operand % 2 * Z + z : 2 * Z, span_of(block, K, 0));
+         });
+    fill(kProjection, numbers.count * 2, p.unit_blocks(), [&](int operand, int block, int column) {
+      const int number = numbers.first * kWide + operand * kColumns + column;
+      return projection.along_inputs(number, span_of(block, K, 0));
+    });
     load_bias();
+    team.sync_teams();
+  }
+
+  template <class Source>
+  __device__ void fill(Weights matrix, int operands, int count, const Source& source) const {
+    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, source);
   }
 
   __device__ int encoder_blocks() const { return p.glimpse_blocks() + 2 * p.unit_blocks(); }
@@ -171,26 +178,27 @@ struct Forward : DrawBlock<E, Team> {
     E* gates = static_cast<E*>(encoder ? call.arrays.gates_enc : call.arrays.gates_dec);
     float* c_out = encoder ? call.arrays.c_enc : call.arrays.c_dec;
     const int h_column = encoder ? p.sizes.h_enc() : p.sizes.h_dec();
-    product<4>(left, elements(encoder ? o.enc : o.dec), units.count * 2, p.tiles, floats(o.scratch),
-               [&](int m, int group, int row, int column, const float (&sums)[4]) {
-                 const int local = group * kColumns + column, unit = unit0 + local;
-                 row += m * kRows;
-                 float& c = c_state[row * width + local];
-                 const LstmGates g = lstm_gates(
-                     sums[0] + bias[local], sums[1] + bias[width + local],
-                     sums[2] + bias[2 * width + local], sums[3] + bias[3 * width + local]);
-                 c = g.f * c + g.i * g.g;
-                 const E h = from_float<E>(g.o * tanh_(c));
-                 *element(h_segment, blocks, row, unit) = h;
-                 if (!f.recorded || row >= tile.count || unit >= K) return;
-                 E* saved = gates + row_at(t, of, row, 4 * K) + unit;
-                 saved[0] = from_float<E>(g.i);
-                 saved[K] = from_float<E>(g.f);
-                 saved[2 * K] = from_float<E>(g.g);
-                 saved[3 * K] = from_float<E>(g.o);
-                 c_out[row_at(t + 1, of, row, K) + unit] = c;
-                 row_of(t + 1, row)[h_column + unit] = h;
-               });
+    product<4>(
+        left, encoder ? weights.of[kEncoder] : weights.of[kDecoder], units.count * 2, p.tiles,
+        floats(o.scratch), [&](int m, int group, int row, int column, const float (&sums)[4]) {
+          const int local = group * kColumns + column, unit = unit0 + local;
+          row += m * kRows;
+          float& c = c_state[row * width + local];
+          const LstmGates g =
+              lstm_gates(sums[0] + bias[local], sums[1] + bias[width + local],
+                         sums[2] + bias[2 * width + local], sums[3] + bias[3 * width + local]);
+          c = g.f * c + g.i * g.g;
+          const E h = from_float<E>(g.o * tanh_(c));
+          *element(h_segment, blocks, row, unit) = h;
+          if (!f.recorded || row >= tile.count || unit >= K) return;
+          E* saved = gates + row_at(t, of, row, 4 * K) + unit;
+          saved[0] = from_float<E>(g.i);
+          saved[K] = from_float<E>(g.f);
+          saved[2 * K] = from_float<E>(g.g);
+          saved[3 * K] = from_float<E>(g.o);
+          c_out[row_at(t + 1, of, row, K) + unit] = c;
+          row_of(t + 1, row)[h_column + unit] = h;
+        });
     exchange(h_segment, blocks, units);
   }
 
@@ -204,7 +212,7 @@ struct Forward : DrawBlock<E, Team> {
     const Operand<E> left{{elements(o.h_enc[(t & 1) ^ 1]), nullptr, nullptr},
                           {p.unit_blocks(), 0, 0}};
     const float* bias = posterior_bias();
-    product<2>(left, elements(o.posterior), latents.count * 2, p.tiles, floats(o.scratch),
+    product<2>(left, weights.of[kPosterior], latents.count * 2, p.tiles, floats(o.scratch),
                [&](int m, int group, int row, int column, const float (&sums)[2]) {
                  const int local = group * kColumns + column, latent = z0 + local;
                  row += m * kRows;
@@ -243,7 +251,7 @@ struct Forward : DrawBlock<E, Team> {
                           {p.unit_blocks(), 0, 0}};
     E* projections = static_cast<E*>(call.arrays.projections);
     const float* bias = projection_bias();
-    product<2>(left, elements(o.projection), numbers.count, p.tiles, floats(o.scratch),
+    product<2>(left, weights.of[kProjection], numbers.count, p.tiles, floats(o.scratch),
                [&](int m, int group, int row, int column, const float (&sums)[2]) {
                  row += m * kRows;
                  if (row >= tile.count) return;

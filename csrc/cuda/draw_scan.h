@@ -34,8 +34,9 @@ struct DrawCall {
   const float *x, *eps, *prior_eps;  // [B, C, H, W], [n, B, Z], [n, B', Z]
   DrawWeights weights;
   DrawArrays arrays;
-  void* board;         // global_bytes for each team, zero
+  void* board;         // board_bytes for each team, zero
   unsigned* counters;  // 32 for each team, zero
+  void* streamed;      // streamed_bytes for each block of a team
 };
 
 struct DrawForwardCall {
@@ -62,16 +63,18 @@ struct DrawBackwardCall {
   bool last;   // no step comes after these: nothing is read after the last write
 };
 
-// A plan that somebody prescribes, in place of the one that is reckoned; 0: reckoned.
+// A layout to plan with: which weights are resident is decided by what fits, or prescribed.
+constexpr unsigned kAsFits = ~0u;
 struct Prescribed {
-  bool any = false;
-  TeamKind kind = TeamKind::cluster;
-  int team = 0, tiles = 0;
+  TeamKind kind;
+  int team, tiles;
+  unsigned resident;
 };
 
-// The plan for this device. Throws CudaError with the limit that a network is beyond.
+// The plan for this device: the prescribed one, or that of the least reckoned time. Throws
+// CudaError with the limit that a network is beyond.
 DrawPlan plan_draw(const DrawSizes& sizes, bool bf16, int64_t images, int64_t prior,
-                   const Prescribed& prescribed);
+                   const Prescribed* prescribed);
 
 void draw_scan(const DrawForwardCall& call, cudaStream_t stream);
 void draw_scan_backward(const DrawBackwardCall& call, cudaStream_t stream);

@@ -20,6 +20,7 @@ struct Backward : DrawBlock<E, Team> {
   const Convention& read_map;
   const Convention& write_map;
   const DrawPlan::Backward& o;
+  typename Base::Placed weights{};
   Share glimpses;
 
   __device__ Backward(const DrawBackwardCall& backward, const Convention& read,
@@ -29,8 +30,7 @@ struct Backward : DrawBlock<E, Team> {
         read_map(read),
         write_map(write),
         o(backward.call.plan.backward),
-        // From the other end than the latents: few blocks have either.
-        glimpses(share(p.glimpse_blocks(), team.size() - 1 - team.rank(), team.size())) {}
+        glimpses(p.glimpses(team.rank())) {}
 
   __device__ float* floats(int offset) const { return this->template at<float>(offset); }
   __device__ E* elements(int offset) const { return this->template at<E>(offset); }
@@ -40,13 +40,14 @@ struct Backward : DrawBlock<E, Team> {
 
   // ---------------------------------------------------------------------------- once a launch
 
-  // Of an operand [unit block, gate, unit]: the row of an LSTM's matrix; 4K where there is none.
-  __device__ int gate_row(int k) const {
-    const int block = k / kTile, unit = block / 4 * kWide + k % kTile, K = p.sizes.hidden;
-    return unit < K ? block % 4 * K + unit : 4 * K;
+  // Rows of an LSTM's matrix for a block of an operand [unit block, gate, unit].
+  __device__ Span gate_rows(int block) const {
+    const int K = p.sizes.hidden;
+    return {block % 4 * K + block / 4 * kWide, K - block / 4 * kWide};
   }
 
   __device__ void load() {
+    weights = this->place(p.backward_weights(team.rank()), o.resident, o.weights);
     const DrawSizes& s = p.sizes;
     const int K = s.hidden, Z = s.latent, unit0 = units.first * kWide, own = 2 * units.count;
     const DrawWeights& w = call.weights;
@@ -54,27 +55,30 @@ struct Backward : DrawBlock<E, Team> {
     const Matrix<E> dec{static_cast<const E*>(w.dec), 4 * K, K + Z};
     const Matrix<E> posterior{static_cast<const E*>(w.posterior), 2 * Z, K};
     const Matrix<E> projection{static_cast<const E*>(w.projection), s.projection(), K};
-    load_weights(elements(o.projection), own, p.number_blocks(),
-                 [&](int operand, int k, int column) {
-                   return projection(k, unit0 + operand * kColumns + column);
-                 });
-    load_weights(elements(o.dec), own + 2 * latents.count, gate_blocks(),
-                 [&](int operand, int k, int column) {
-                   const int unit = unit0 + operand * kColumns + column;
-                   if (operand < own) return unit < K ? dec(gate_row(k), unit) : E{};
-                   const int latent = latents.first * kWide + (operand - own) * kColumns + column;
-                   return dec(gate_row(k), K + latent);
-                 });
-    load_weights(elements(o.posterior), own, posterior_blocks(),
-                 [&](int operand, int k, int column) {
-                   const int block = k / kTile, latent = block / 2 * kWide + k % kTile;
-                   const int row = latent < Z ? block % 2 * Z + latent : 2 * Z;
-                   return posterior(row, unit0 + operand * kColumns + column);
-                 });
-    load_weights(elements(o.enc), 2 * own + 2 * glimpses.count, gate_blocks(),
-                 [&](int operand, int k, int column) {
-                   return enc(gate_row(k), encoder_output(operand, column));
-                 });
+    fill(kProjection, own, p.number_blocks(), [&](int operand, int block, int column) {
+      return projection.along_outputs(span_of(block, s.projection(), 0),
+                                      unit0 + operand * kColumns + column);
+    });
+    fill(kDecoder, own + 2 * latents.count, gate_blocks(), [&](int operand, int block, int column) {
+      const int unit = unit0 + operand * kColumns + column;
+      if (operand < own) return dec.along_outputs(gate_rows(block), unit < K ? unit : -1);
+      const int latent = latents.first * kWide + (operand - own) * kColumns + column;
+      return dec.along_outputs(gate_rows(block), K + latent);
+    });
+    fill(kPosterior, own, posterior_blocks(), [&](int operand, int block, int column) {
+      const Span rows{block % 2 * Z + block / 2 * kWide, Z - block / 2 * kWide};
+      return posterior.along_outputs(rows, unit0 + operand * kColumns + column);
+    });
+    fill(kEncoder, 2 * own + 2 * glimpses.count, gate_blocks(),
+         [&](int operand, int block, int column) {
+           return enc.along_outputs(gate_rows(block), encoder_output(operand, column));
+         });
+    team.sync_teams();
+  }
+
+  template <class Source>
+  __device__ void fill(Weights matrix, int operands, int count, const Source& source) const {
+    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, source);
   }
 
   // Column of the encoder's matrix for an operand of [h_enc, h_dec, glimpses].
@@ -271,7 +275,7 @@ struct Backward : DrawBlock<E, Team> {
   __device__ void decode(int t) {
     const Operand<E> of_numbers{{elements(o.d_numbers), nullptr, nullptr},
                                 {p.number_blocks(), 0, 0}};
-    product<2>(of_numbers, elements(o.projection), units.count, p.tiles, floats(o.scratch),
+    product<2>(of_numbers, weights.of[kProjection], units.count, p.tiles, floats(o.scratch),
                [&](int m, int group, int row, int column, const float (&sums)[2]) {
                  row += m * kRows;
 #pragma unroll
@@ -282,7 +286,8 @@ struct Backward : DrawBlock<E, Team> {
                });
     exchange(elements(o.d_gates), gate_blocks(), own_gates());
     const Operand<E> of_gates{{elements(o.d_gates), nullptr, nullptr}, {gate_blocks(), 0, 0}};
-    product<2>(of_gates, elements(o.dec), units.count + latents.count, p.tiles, floats(o.scratch),
+    product<2>(of_gates, weights.of[kDecoder], units.count + latents.count, p.tiles,
+               floats(o.scratch),
                [&](int m, int group, int row, int column, const float (&sums)[2]) {
                  row += m * kRows;
 #pragma unroll
@@ -335,7 +340,7 @@ struct Backward : DrawBlock<E, Team> {
   __device__ void encode(int t) {
     const Operand<E> of_posterior{{elements(o.d_posterior), nullptr, nullptr},
                                   {posterior_blocks(), 0, 0}};
-    product<2>(of_posterior, elements(o.posterior), units.count, p.tiles, floats(o.scratch),
+    product<2>(of_posterior, weights.of[kPosterior], units.count, p.tiles, floats(o.scratch),
                [&](int m, int group, int row, int column, const float (&sums)[2]) {
                  row += m * kRows;
 #pragma unroll
@@ -347,8 +352,8 @@ struct Backward : DrawBlock<E, Team> {
     exchange(elements(o.d_gates), gate_blocks(), own_gates());
     const Operand<E> of_gates{{elements(o.d_gates), nullptr, nullptr}, {gate_blocks(), 0, 0}};
     product<2>(
-        of_gates, elements(o.enc), 2 * units.count + glimpses.count, p.tiles, floats(o.scratch),
-        [&](int m, int group, int row, int column, const float (&sums)[2]) {
+        of_gates, weights.of[kEncoder], 2 * units.count + glimpses.count, p.tiles,
+        floats(o.scratch), [&](int m, int group, int row, int column, const float (&sums)[2]) {
           row += m * kRows;
 #pragma unroll
           for (int n = 0; n < 2; n++) {

@@ -170,16 +170,41 @@ __device__ void product(const Operand<E>& left, const E* right, int groups, int 
   }
 }
 
-// Weights into shared memory: `operands` right operands of `count` blocks each, from
-// element(operand, k, column) with k counted through all blocks.
-template <class E, class Element>
-__device__ void load_weights(E* to, int operands, int count, const Element& element) {
-  const int all = operands * count * kRight;
-  for (int item = static_cast<int>(threadIdx.x); item < all; item += static_cast<int>(blockDim.x)) {
-    const int within = item % kRight, block = item / kRight;
-    const int k = within % kTile, column = within / kTile;
-    to[block * kRight + Fragments<E>::right(k, column)] =
-        element(block / count, (block % count) * kTile + k, column);
+// Where up to 16 neighbouring k of a column come from; beyond `count` they are 0.
+template <class E>
+struct Run {
+  const E* from;
+  int64_t step;
+  int count;
+};
+
+// Weights in the order of operands: `operands` right operands of `count` blocks each, a column of a
+// block from source(operand, block, column). A warp has four blocks in flight: the loads are far.
+template <class E, class Source>
+__device__ void load_weights(E* to, int operands, int count, const Source& source) {
+  constexpr int kFlight = 4, kEach = kRight / 32;
+  const int lane = static_cast<int>(threadIdx.x) & 31, warp = static_cast<int>(threadIdx.x) >> 5;
+  const int warps = static_cast<int>(blockDim.x) >> 5, all = operands * count;
+  const int column = lane >> 2, first_k = (lane & 3) * kEach;
+  for (int base = warp; base < all; base += kFlight * warps) {
+    E values[kFlight][kEach] = {};
+#pragma unroll
+    for (int i = 0; i < kFlight; i++) {
+      const int block = base + i * warps;
+      if (block >= all) continue;
+      const Run<E> run = source(block / count, block % count, column);
+#pragma unroll
+      for (int n = 0; n < kEach; n++)
+        if (first_k + n < run.count) values[i][n] = run.from[(first_k + n) * run.step];
+    }
+#pragma unroll
+    for (int i = 0; i < kFlight; i++) {
+      const int block = base + i * warps;
+      if (block >= all) continue;
+#pragma unroll
+      for (int n = 0; n < kEach; n++)
+        to[block * kRight + Fragments<E>::right(first_k + n, column)] = values[i][n];
+    }
   }
 }
 

@@ -18,6 +18,8 @@ __device__ inline void copy_wide(void* to, const void* from, int bytes) {
 
 class ClusterTeam {
  public:
+  static constexpr bool kStreams = false;  // all weights are resident
+
   // Older chips have no clusters: no code is made for them.
   __device__ static constexpr bool runs_here() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
@@ -56,6 +58,8 @@ class ClusterTeam {
 
   // All that was published before it is there after it.
   __device__ void sync() { cluster_sync(); }
+  // The same of weights that one team lays out for all.
+  __device__ void sync_teams() const {}
 
   // Makes a part of the board readable after sync(): it is already there.
   __device__ void take(void*, int) const {}
@@ -67,14 +71,16 @@ class ClusterTeam {
 
 class GridTeam {
  public:
+  static constexpr bool kStreams = true;
+
   __device__ static constexpr bool runs_here() { return true; }
-  // `global`: plan.global_bytes for each team, zero; `counters`: 32 for each team, zero.
+  // `global`: plan.board_bytes for each team, zero; `counters`: 32 for each team, zero.
   __device__ GridTeam(const DrawPlan& plan, unsigned char* board, void* global, unsigned* counters)
       : rank_(static_cast<int>(blockIdx.x) % plan.team),
         size_(plan.team),
         index_(static_cast<int>(blockIdx.x) / plan.team),
         board_(board),
-        global_(static_cast<unsigned char*>(global) + index_ * plan.global_bytes),
+        global_(static_cast<unsigned char*>(global) + index_ * plan.board_bytes),
         counter_(counters + 32 * index_) {}
 
   __device__ int rank() const { return rank_; }
@@ -90,6 +96,7 @@ class GridTeam {
   __device__ void store_to(int, T* at, T value) const {
     *global(at) = value;
   }
+  __device__ void sync_teams() const { grid_sync(); }
   __device__ void sync() { team_sync(counter_, static_cast<unsigned>(size_)); }
   __device__ void take(void* part, int bytes) const { copy_wide(part, global(part), bytes); }
   __device__ void taken() const { __syncthreads(); }

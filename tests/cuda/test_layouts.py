@@ -16,48 +16,51 @@ from tests.support.scans import SMALL, scan_inputs, scan_of, weights_of
 from tests.support.truth import assert_matches
 
 WIDE = DrawConfig((7, 11), channels=2, hidden_size=29, latent_size=19, read_size=3, write_size=4)
-LAYOUTS = [
-    ("cluster", 1, 1),
-    ("cluster", 2, 1),
-    ("cluster", 4, 2),
-    ("cluster", 8, 1),
-    ("grid", 1, 1),
-    ("grid", 3, 2),
-    ("grid", 8, 1),
+LAYOUTS = [  # kind, blocks of a team, tiles, and which matrices stay in shared memory: -1 all that fit
+    ("cluster", 1, 1, -1),
+    ("cluster", 2, 1, -1),
+    ("cluster", 4, 2, -1),
+    ("cluster", 8, 1, -1),
+    ("grid", 1, 1, -1),
+    ("grid", 3, 2, -1),
+    ("grid", 8, 1, -1),
+    ("grid", 3, 1, 0b0000),
+    ("grid", 2, 2, 0b1010),
 ]
+Layout = tuple[str, int, int, int]
 
 
-@pytest.mark.parametrize(("kind", "team", "tiles"), LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("memory", ["keep", "recompute"])
-def test_values_and_gradients(device: str, kind: str, team: int, tiles: int, memory: str) -> None:
+def test_values_and_gradients(device: str, layout: Layout, memory: str) -> None:
     """More images and prior samples than one tile has rows, and not a multiple of it."""
     inputs = [t.to(device) for t in scan_inputs(WIDE, T=3, B=19, prior=5)]
-    with prescribed(kind, team, tiles):
+    with prescribed(*layout):
         plan = draw_plan(WIDE, False, 19, 5, inputs[0].device)
-        assert (plan.kind, plan.team, plan.tiles) == (kind, team, tiles)
+        assert (plan.kind, plan.team, plan.tiles) == layout[:3]
+        if layout[3] >= 0:
+            assert plan.resident == [layout[3]] * 2
         assert_matches(scan_of(WIDE, prior=True, memory=memory), inputs, backend="cuda")
 
 
-@pytest.mark.parametrize(("kind", "team", "tiles"), LAYOUTS)
-def test_bfloat16(device: str, kind: str, team: int, tiles: int) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bfloat16(device: str, layout: Layout) -> None:
     def autocast(*inputs: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(device, dtype=torch.bfloat16):
             return scan_of(WIDE, prior=True)(*inputs)
 
     inputs = [t.to(device) for t in scan_inputs(WIDE, T=3, B=5, prior=3)]
-    with prescribed(kind, team, tiles):
+    with prescribed(*layout):
         assert_matches(autocast, inputs, backend="cuda")
 
 
-@pytest.mark.parametrize(("kind", "team", "tiles"), LAYOUTS)
-def test_nothing_kept_is_the_same_as_everything_kept(
-    device: str, kind: str, team: int, tiles: int
-) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nothing_kept_is_the_same_as_everything_kept(device: str, layout: Layout) -> None:
     """Without gradients the steps run on in one launch, and record nothing."""
     x, eps, prior_eps, *tensors = (t.to(device) for t in scan_inputs(WIDE, T=5, B=19, prior=18))
     weights = weights_of(WIDE, tuple(tensors))
     grown = weights._replace(dec_w_ih=weights.dec_w_ih.clone().requires_grad_())
-    with prescribed(kind, team, tiles), record_backends() as ran:
+    with prescribed(*layout), record_backends() as ran:
         kept = F.draw_scan(x, eps, grown, WIDE, prior_eps=prior_eps)
         alone = F.draw_scan(x, eps, weights, WIDE, prior_eps=prior_eps)
         traced = F.draw_scan(x, eps, weights, WIDE, prior_eps=prior_eps, trace=True)

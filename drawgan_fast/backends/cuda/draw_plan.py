@@ -21,16 +21,17 @@ class Prescribed(NamedTuple):
     kind: str  # "cluster" or "grid"
     team: int  # blocks that share the weights
     tiles: int  # of 16 samples that a team carries
+    resident: int  # bits of the matrices that stay in shared memory; -1: as many as fit
 
 
 _prescribed: Prescribed | None = None
 
 
 @contextmanager
-def prescribed(kind: str, team: int, tiles: int) -> Iterator[None]:
+def prescribed(kind: str, team: int, tiles: int, resident: int = -1) -> Iterator[None]:
     """Every recurrence runs in this layout, or is declined, until the block ends."""
     global _prescribed
-    before, _prescribed = _prescribed, Prescribed(kind, team, tiles)
+    before, _prescribed = _prescribed, Prescribed(kind, team, tiles, resident)
     try:
         yield
     finally:

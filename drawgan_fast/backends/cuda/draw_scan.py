@@ -31,8 +31,10 @@ class _Launch:
         self.x, self.eps, self.s = x, eps, s
         self.plan = draw_plan(s.cfg, bf16, s.B, s.all - s.B, x.device)
         teams = self.plan.teams
-        self.board = x.new_empty(teams * self.plan.global_bytes, dtype=torch.uint8)
+        self.board = x.new_empty(teams * self.plan.board_bytes, dtype=torch.uint8)
         self.counters = x.new_empty(teams * _COUNTERS, dtype=torch.int32)
+        streamed = self.plan.team * self.plan.streamed_bytes
+        self.streamed = x.new_empty(streamed, dtype=torch.uint8)
         H, W = s.cfg.image_size
         self.fixed: dict[str, Any] = {
             "plan": self.plan,
@@ -45,6 +47,7 @@ class _Launch:
             "weights": [pointer(weight) for weight in weights],
             "board": pointer(self.board),
             "counters": pointer(self.counters),
+            "streamed": pointer(self.streamed),
         }
 
     def of(self, segment: Segment, first: int, n: int, prior_eps: Tensor | None) -> dict[str, Any]:
