@@ -205,7 +205,7 @@ def first_error(lines: list[str]) -> str:
             following = lines[number + 1 :]
             message = itertools.takewhile(lambda text: not text or text[0] == " ", following)
             return " ".join(" ".join(message).split()) or line
-        if re.search(r"\berror:", line):
+        if re.search(r"\berror\s*:", line):  # ptxas leaves room before the colon
             return line
     return " ".join(filter(None, lines[-3:])) or "no output"
 

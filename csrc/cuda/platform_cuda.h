@@ -123,7 +123,8 @@ int max_resident_clusters(const char* name, K* kernel, const LaunchShape& shape)
 
 // How many blocks of this shape (its cluster aside) the whole device runs at once.
 template <class K>
-int max_resident_blocks(const char* name, K* kernel, const LaunchShape& shape) {
+int max_resident_blocks(const char* name, K* kernel, LaunchShape shape) {
+  shape.cluster = 1;
   const DeviceLimits limits = device_limits(name);
   if (!refusal(shape, limits).empty()) return 0;
   const void* function = reinterpret_cast<const void*>(kernel);

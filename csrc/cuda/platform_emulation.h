@@ -13,7 +13,7 @@ inline DeviceLimits device_limits(const char*) {
 
 inline int max_blocks(const LaunchShape& shape) {
   if (!refusal(shape, device_limits("")).empty()) return 0;
-  return emulation::device.resident_blocks;
+  return static_cast<int>(emulation::resident_blocks(static_cast<unsigned>(shape.cluster)));
 }
 
 template <class... P, class... A>
@@ -37,11 +37,12 @@ void launch(const char* name, void (*kernel)(P...), const LaunchShape& shape, cu
 
 template <class K>
 int max_resident_clusters(const char*, K*, const LaunchShape& shape) {
-  return max_blocks(shape) == 0 ? 0 : emulation::device.resident_clusters;
+  return max_blocks(shape) / shape.cluster;
 }
 
 template <class K>
-int max_resident_blocks(const char*, K*, const LaunchShape& shape) {
+int max_resident_blocks(const char*, K*, LaunchShape shape) {
+  shape.cluster = 1;
   return max_blocks(shape);
 }
 

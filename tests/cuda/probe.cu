@@ -67,6 +67,13 @@ __global__ void round_trip(const float* in, uint16_t* bfloat16, uint16_t* float1
   back[2 * i + 1] = to_float(fp16{float16[i]});
 }
 
+// Every block, in clusters or not, counts itself; a team of all of them meets in between.
+__global__ void meeting(unsigned* counters) {
+  if (threadIdx.x == 0) add_release(&counters[1], 1);
+  team_sync(&counters[0], gridDim.x);
+  if (threadIdx.x == 0 && counters[1] != gridDim.x) add_release(&counters[2], 1);
+}
+
 __global__ void activations(const float* in, float* out, int count) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
@@ -93,6 +100,24 @@ void probe_round_trip(const float* in, uint16_t* bfloat16, uint16_t* float16, fl
   drawgan::launch("round_trip", drawgan::round_trip,
                   {static_cast<unsigned>(count + 255) / 256, 256}, nullptr, in, bfloat16, float16,
                   back, count);
+}
+// The error of a launch, or an empty string; how many blocks or clusters it says would be resident.
+const char* probe_launch(unsigned blocks, unsigned threads, std::size_t shared, int cluster,
+                         bool cooperative, unsigned* counters, int* resident) {
+  static std::string error;
+  const drawgan::LaunchShape shape{blocks, threads, shared, cluster, cooperative};
+  resident[0] = drawgan::max_resident_blocks("meeting", drawgan::meeting, shape);
+  resident[1] = drawgan::max_resident_clusters("meeting", drawgan::meeting, shape);
+  try {
+    drawgan::launch("meeting", drawgan::meeting, shape, nullptr, counters);
+    error.clear();
+  } catch (const std::exception& caught) {
+    error = caught.what();
+  }
+  return error.c_str();
+}
+void probe_device(int capability, std::size_t shared_bytes, int blocks, int clusters) {
+  drawgan::emulation::device = {capability, shared_bytes, 132, blocks, clusters};
 }
 void probe_activations(const float* in, float* out, int count) {
   drawgan::launch("activations", drawgan::activations,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.cuda._probe import at, probe
 from tests.support.cuda_emulation import program
 
 HERE = Path(__file__).parent
@@ -105,16 +104,6 @@ def test_what_would_hang_or_mean_nothing_is_an_error(bug: str, says: str, saniti
 
 
 # ------------------------------------------------------------------------------------------ numbers
-
-
-@cache
-def probe() -> ctypes.CDLL:
-    return ctypes.CDLL(str(program(HERE / "probe.cu", shared=True)))
-
-
-def at(array: np.ndarray) -> ctypes.c_void_p:
-    assert array.flags.c_contiguous
-    return ctypes.c_void_p(array.ctypes.data)
 
 
 def bits(numbers: torch.Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from drawgan_fast._native import CUDA_EMULATION_VARIABLE
 from tests.cuda.conftest import IN_PROCESS, SCHEDULES
 from tests.device.conftest import SCHEDULE_VARIABLE
-from tests.support.cuda_emulation import SANITIZE_VARIABLE, module_path
+from tests.support.cuda_emulation import module_path
 
 TESTS = ("tests/device", "tests/cuda/test_layouts.py", "tests/cuda/test_refusals.py")
 
@@ -24,8 +24,6 @@ TESTS = ("tests/device", "tests/cuda/test_layouts.py", "tests/cuda/test_refusals
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_backend_on_the_emulated_core(schedule: str) -> None:
     """With the threads of a block, and the blocks of a team, run in different orders."""
-    if os.environ.get(SANITIZE_VARIABLE):
-        pytest.skip("what a sanitizer watches is started with it preloaded: see .ci/run")
     variables = {
         CUDA_EMULATION_VARIABLE: str(module_path()),
         SCHEDULE_VARIABLE: schedule,

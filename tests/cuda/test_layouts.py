@@ -16,7 +16,8 @@ from tests.support.scans import SMALL, scan_inputs, scan_of, weights_of
 from tests.support.truth import assert_matches
 
 WIDE = DrawConfig((7, 11), channels=2, hidden_size=29, latent_size=19, read_size=3, write_size=4)
-LAYOUTS = [  # kind, blocks of a team, tiles, and which matrices stay in shared memory: -1 all that fit
+# Kind, blocks of a team, tiles, and which matrices stay in shared memory: -1 all that fit.
+LAYOUTS = [
     ("cluster", 1, 1, -1),
     ("cluster", 2, 1, -1),
     ("cluster", 4, 2, -1),

@@ -210,7 +210,7 @@ std::string what_hangs() {
 
 void run() {
   const unsigned clusters = clusters_of(grid->shape);
-  const auto resident = static_cast<unsigned>(device.resident_blocks) / grid->shape.cluster;
+  const unsigned resident = resident_blocks(grid->shape.cluster) / grid->shape.cluster;
   if (grid->shape.cooperative) {
     grid->barrier.expected = clusters * grid->shape.cluster * grid->shape.block.x *
                              grid->shape.block.y * grid->shape.block.z;

@@ -41,6 +41,12 @@ struct Options {
 extern Device device;
 extern Options options;
 
+// How many blocks are resident at once in a launch with clusters of so many.
+inline unsigned resident_blocks(unsigned cluster) {
+  return cluster == 1 ? static_cast<unsigned>(device.resident_blocks)
+                      : static_cast<unsigned>(device.resident_clusters) * cluster;
+}
+
 struct GridShape {
   dim3 grid, block;
   std::size_t shared_bytes;
