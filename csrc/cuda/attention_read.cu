@@ -111,7 +111,6 @@ __global__ void __launch_bounds__(kThreads, 4)
   for (int c = 0; c < a.C; c++) {
     const int64_t at = (b * a.C + c) * H * W;
     const int64_t glimpse = b * a.d_glimpse_stride + static_cast<int64_t>(c) * N * N;
-    group.sync();
 #pragma unroll
     for (int m = 0; m < IMAGES; m++) {
       const T* d = m == 0 ? a.d_glimpse : a.d_other_glimpse;

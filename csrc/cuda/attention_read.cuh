@@ -51,9 +51,10 @@ __device__ void read_channel(const Group& group, const SampleWindow& window, con
         [&](int m, int i, int j, float value) { sink(m, i, j, window.intensity * value); });
 }
 
-// Gradients of one channel. R[m] [N, N]: intensity * dL/d(glimpse m), already in shared memory and
-// behind a barrier. dF_y and dF_x are added to; `sink(h, w, d[IMAGES][VEC])` takes dL/d(pixels).
-// `scratch`: images * N * (H + W) floats.
+// Gradients of one channel; channels may follow each other without a barrier. R[m] [N, N]:
+// intensity * dL/d(glimpse m), already in shared memory and behind a barrier. dF_y and dF_x are
+// added to; `sink(h, w, d[IMAGES][VEC])` takes dL/d(pixels). `scratch`: images * N * (H + W)
+// floats.
 template <int VEC, int IMAGES, class Group, class Source, class Sink>
 __device__ void read_channel_backward(const Group& group, const SampleWindow& window,
                                       const Source& source, const float* R, float* dF_y,

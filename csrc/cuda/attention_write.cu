@@ -62,7 +62,6 @@ __global__ void __launch_bounds__(kThreads, 4)
   const SampleWindow window = sample_window(group, map, params, H, W, N, F, scratch);
   set_zero(group, dF, filters);
   for (int c = 0; c < a.C; c++) {
-    group.sync();
     const int64_t channel = static_cast<int64_t>(c) * N * N;
     T* d_patch = a.d_patch + b * a.d_patch_stride + channel;
     const OneImage<VEC, T> d_canvas{a.d_out + (b * a.C + c) * H * W, W};

@@ -16,7 +16,7 @@ struct WriteScratch {
 };
 
 // One channel; `sink(h, w, added[1][VEC])` takes what is added to the canvas. `scratch`: N * N + N
-// * H floats. Starts behind a barrier that separates earlier uses of them.
+// * H floats. Channels may follow each other without a barrier.
 template <int VEC, class Group, class T, class Sink>
 __device__ void write_channel(const Group& group, const SampleWindow& window, bool transposed,
                               const T* patch, float* scratch, const Sink& sink) {
@@ -31,7 +31,8 @@ __device__ void write_channel(const Group& group, const SampleWindow& window, bo
 }
 
 // Gradients of one channel, d(canvas) as the source. dF_y and dF_x are added to; `sink(i, j, d)`
-// takes dL/d(patch). `scratch`: N * N + 2 * N * W floats. Starts behind a barrier.
+// takes dL/d(patch). `scratch`: N * N + 2 * N * W floats. Channels may follow each other without a
+// barrier.
 template <int VEC, class Group, class T, class Source, class Sink>
 __device__ void write_channel_backward(const Group& group, const SampleWindow& window,
                                        bool transposed, const T* patch, const Source& d_canvas,

@@ -281,10 +281,7 @@ struct Forward : DrawBlock<E, Team> {
       if (reads) read(group, t + 1, i, scratch);
     };
     this->for_samples(floats(o.attention), work);
-    if (!reads) {
-      __syncthreads();
-      return;
-    }
+    if (!reads) return;
     team.sync();
     team.take(elements(o.glimpses),
               p.tiles * p.glimpse_blocks() * kLeft * static_cast<int>(sizeof(E)));
@@ -311,8 +308,8 @@ struct Forward : DrawBlock<E, Team> {
                          canvas_of(i)[pixel] = value;
                          if (saved != nullptr) saved[pixel] = value;
                        });
-      group.sync();
     }
+    group.sync();
   }
 
   template <class Group>

@@ -159,7 +159,6 @@ struct Backward : DrawBlock<E, Team> {
       const int row = samples.first + i, count = p.sizes.projection();
       float* d = scratch;  // of the projected numbers
       set_zero(group, d, count);
-      group.sync();
       if (reads) read(group, k, i, d, scratch + count);
       if (writes) write(group, k, i, d, scratch + count);
       E* saved = static_cast<E*>(b.d_projections) + row_at(k, call.all, row, count);
@@ -167,8 +166,7 @@ struct Backward : DrawBlock<E, Team> {
         const E value = from_float<E>(d[n]);
         if (writes) team.store(element(elements(o.d_numbers), p.number_blocks(), row, n), value);
         saved[n] = value;
-      }
-      group.sync();
+      }  // no barrier: each thread clears for the next sample what it has read itself
     });
     if (!writes) return;
     team.sync();
@@ -209,8 +207,8 @@ struct Backward : DrawBlock<E, Team> {
                                     d_canvas[at] += of[1][0] * (y * y - y);
                                     if (d_x != nullptr) d_x[at] += of[0][0] + of[1][0];
                                   });
-      group.sync();
     }
+    group.sync();
     const WindowGradient of =
         filters_backward(group, read_map, window.y, window.x, dF, dF + N * H, sums);
     if (group.rank() == 0) window_backward(read_map, params, window.y.delta, of, d + s.patch() + 5);
@@ -228,7 +226,6 @@ struct Backward : DrawBlock<E, Team> {
         sample_window(group, write_map, numbers + s.patch(), H, W, N, scratch, sums);
     set_zero(group, dF, filters);
     for (int c = 0; c < s.channels; c++) {
-      group.sync();
       write_channel_backward<1>(group, window, write_map.transposed, numbers + c * N * N,
                                 OneImage<1, float>{d_canvas_of(i) + c * H * W, W}, dF, dF + N * H,
                                 of_channel, [&](int y, int x, float value) {

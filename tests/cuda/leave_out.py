@@ -43,7 +43,7 @@ def work() -> None:
 
     torch.set_num_threads(1)
     core().emulate_device(resident_clusters=1, resident_blocks=8)  # tiles one after another
-    cfg = DrawConfig((5, 6), channels=2, hidden_size=20, latent_size=7, read_size=2, write_size=3)
+    cfg = DrawConfig((5, 6), channels=2, hidden_size=20, latent_size=7, read_size=2, write_size=5)
     layouts = [("cluster", 2, 1, -1), ("cluster", 8, 1, -1), ("grid", 2, 1, -1), ("grid", 8, 1, 0)]
     with use_backend("cuda"):
         for schedule in ("forward", "random"):
