@@ -72,16 +72,16 @@ def _cell(D: int, K: int, *, bf16: bool) -> None:
 
 def _scan(cfg: DrawConfig, *, bf16: bool) -> None:
     from drawgan_fast.backends.compiled import Gradients, Options
-    from drawgan_fast.backends.triton.draw_scan import draw_scan
-    from drawgan_fast.backends.triton.draw_scan_backward import draw_scan_backward
+    from drawgan_fast.backends.triton.kernels import TritonKernels
 
+    host = TritonKernels()
     weights = [torch.zeros(shape) for shape in DrawWeights.shapes(cfg).values()]
     x, eps = _images(2, 1, cfg.image_size[0], torch.float32), torch.zeros(2, 2, cfg.latent_size)
     options = Options(save=True, recompute=False, bf16=bf16, trace=False)
-    out = draw_scan(x, eps, eps, weights, cfg, options)
+    out = host.draw_scan(x, eps, eps, weights, cfg, options)
     given = Gradients(out.canvas, None, None, out.kl, out.prior_canvas)
     wants = [False, False, False, *[True] * len(weights)]
-    draw_scan_backward(
+    host.draw_scan_backward(
         x, eps, eps, weights, out.saved, out.mu, out.log_sigma, given, wants, cfg, options
     )
 

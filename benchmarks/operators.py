@@ -127,6 +127,20 @@ def draw_scan(cfg: DrawConfig, steps: int, batch: int) -> Operation:
     return Operation(run, [x, eps, *weights])
 
 
+def draw_generate(cfg: DrawConfig, steps: int, batch: int) -> Operation:
+    """The decoder alone: samples of the prior."""
+    torch.manual_seed(0)
+    bound, shapes = cfg.hidden_size**-0.5, DrawWeights.shapes(cfg)
+    weights = [torch.empty(shape).uniform_(-bound, bound) for shape in shapes.values()]
+    eps = torch.randn(steps, batch, cfg.latent_size)
+
+    def run(inputs: Inputs) -> Inputs:
+        eps, *weights = inputs
+        return [F.draw_generate(eps, DrawWeights(*weights), cfg).canvas]
+
+    return Operation(run, [eps, *weights])
+
+
 def named(op: str, shape: str) -> Operation:
     """An operator at one of the benchmark's shapes, or at ``smallest``: one pixel, one unit.
 

@@ -71,8 +71,8 @@ def _forced(name: str) -> Iterator[str]:
         yield name
 
 
-# Triton computes in float32: its tests are in tests/triton.
-FLOAT64 = sorted(set(backends()) - {"triton"})
+# The tiers for GPUs compute in float32: their tests are in tests/device.
+FLOAT64 = sorted(set(backends()) - {"cuda", "triton"})
 
 
 @pytest.fixture(params=FLOAT64)

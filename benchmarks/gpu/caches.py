@@ -14,7 +14,7 @@ import torch
 from benchmarks.gpu import steps
 from benchmarks.gpu.deadline import Deadline
 from benchmarks.gpu.operator_cases import COMPILED, OperatorCase, turns
-from benchmarks.gpu.operators import OURS, Variant, one_line
+from benchmarks.gpu.operators import Variant, one_line
 from benchmarks.gpu.steps import Entry, Group, job_of, setting
 from benchmarks.pool import Pool, Setting, WorkerFailed
 from benchmarks.variants.base import Unavailable
@@ -27,7 +27,7 @@ def run(
     groups: Sequence[Group] | None = None,
     cases: Iterable[OperatorCase] | None = None,
     device: str = "cuda",
-    ours: str = OURS,
+    ours: str | None = None,
 ) -> None:
     """Build the compiled steps, a process each, and meanwhile the compiled operators here.
 
@@ -37,7 +37,7 @@ def run(
         groups: of steps; those of the steps' stage if None.
         cases: operators; those of the operators' stage if None.
         device: what is compiled for.
-        ours: the backend that stands for ours.
+        ours: the backend in place of every tier's own.
     """
     found: dict[str, Any] = {"compiled": [], "left_out": []}
     if cases is None:
@@ -66,7 +66,12 @@ class _Steps:
     AT_ONCE = 6
 
     def __init__(
-        self, pool: Pool, entries: Sequence[Entry], device: str, ours: str, found: dict[str, Any]
+        self,
+        pool: Pool,
+        entries: Sequence[Entry],
+        device: str,
+        ours: str | None,
+        found: dict[str, Any],
     ) -> None:
         self.pool, self.device, self.ours, self.found = pool, device, ours, found
         self.left = list(entries)

@@ -12,6 +12,7 @@ out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from benchmarks.cases import AttentionShape, LSTMShape, TrainCase
 from benchmarks.products import products, window_operations
@@ -71,16 +72,15 @@ def lstm_cell(shape: LSTMShape, size: int, *, backward: bool) -> Counts:
     return Counts(size * numbers, operations * (3 if backward else 1))
 
 
+def _config(case: TrainCase) -> DrawConfig:
+    return DrawConfig(**{k: v for k, v in case.arguments().items() if k != "steps"})
+
+
 def draw_scan(case: TrainCase, size: int, *, backward: bool) -> Counts:
     """The recurrence; gradients of its weights."""
     T, B, Z = case.steps, case.batch, case.latent_size
-    cfg = DrawConfig(**{k: v for k, v in case.arguments().items() if k != "steps"})
-    weights = 0
-    for weight in DrawWeights.shapes(cfg).values():
-        count = 1
-        for length in weight:
-            count *= length
-        weights += count
+    cfg = _config(case)
+    weights = sum(prod(shape) for shape in DrawWeights.shapes(cfg).values())
     image = B * cfg.image_numbers
     inputs, outputs = image + T * B * Z + weights, image + 2 * T * B * Z + B
     numbers = inputs + outputs
@@ -89,3 +89,20 @@ def draw_scan(case: TrainCase, size: int, *, backward: bool) -> Counts:
     forward = sum(p.operations for p in products(case) if p.name.endswith(", forward"))
     forward += window_operations(case) // 3
     return Counts(size * numbers, forward * (3 if backward else 1))
+
+
+def draw_generate(case: TrainCase, size: int, *, backward: bool) -> Counts:
+    """The decoder alone: noise, its weights, a canvas for each sample."""
+    if backward:
+        raise ValueError("nobody differentiates a sample here")
+    T, B, Z, cfg = case.steps, case.batch, case.latent_size, _config(case)
+    K, N, (H, W) = cfg.hidden_size, cfg.write_size, cfg.image_size
+    weights = sum(prod(s) for name, s in DrawWeights.shapes(cfg).items() if decodes(name))
+    numbers = weights + T * B * Z + B * cfg.image_numbers
+    row = 4 * K * (K + Z) + K * (cfg.patch_numbers + 5) + cfg.channels * (N * N * W + N * H * W)
+    return Counts(size * numbers, 2 * T * B * row)
+
+
+def decodes(name: str) -> bool:
+    """Whether a weight has a part in a sample."""
+    return name.startswith(("dec_", "patch_", "write_"))

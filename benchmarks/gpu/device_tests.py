@@ -17,9 +17,15 @@ from benchmarks.gpu.deadline import Deadline
 from benchmarks.gpu.reporter import OUTCOMES, REPORT, counts
 from benchmarks.pool import ROOT, python_path
 
-FOLDER = "tests/triton"
+FOLDERS = ("tests/device", "tests/triton", "tests/cuda")
 # They need no device.
-IGNORED = ("test_ahead_of_time.py", "test_in_the_interpreter.py")
+IGNORED = (
+    "tests/cuda/test_emulation.py",
+    "tests/cuda/test_in_emulation.py",
+    "tests/cuda/test_lstm_cell.py",
+    "tests/triton/test_ahead_of_time.py",
+    "tests/triton/test_in_the_interpreter.py",
+)
 MOST = 10  # processes: each waits for a compiler most of the time
 NEEDED = ("pytest",)
 
@@ -36,7 +42,7 @@ def pytest_command(root: Path, *arguments: str) -> list[str]:
 def run(
     deadline: Deadline,
     save: Callable[[dict[str, Any]], None],
-    folder: str = FOLDER,
+    folders: Sequence[str] = FOLDERS,
     root: Path = ROOT,
 ) -> dict[str, Any]:
     """Collect, run in shards, count; what did not finish in time is counted as not run.
@@ -44,7 +50,7 @@ def run(
     Args:
         deadline: at which the shards are killed.
         save: takes the counts.
-        folder: of the tests, in ``root``.
+        folders: of the tests, in ``root``.
         root: where pytest runs.
     """
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -52,7 +58,7 @@ def run(
         found: dict[str, Any] = {"left_out": f"{', '.join(absent)} not installed"}
         save(found)
         return found
-    names = collect(folder, root)
+    names = collect(folders, root)
     shards = [names[i :: _processes()] for i in range(_processes())]
     with tempfile.TemporaryDirectory() as reports:
         processes = [
@@ -69,11 +75,11 @@ def run(
     return found
 
 
-def collect(folder: str, root: Path) -> list[str]:
+def collect(folders: Sequence[str], root: Path) -> list[str]:
     """Every test's id."""
-    ignored = [f"--ignore-glob=*/{name}" for name in IGNORED]
+    ignored = [f"--ignore={name}" for name in IGNORED]
     done = subprocess.run(
-        pytest_command(root, "--collect-only", "-q", *ignored, folder),
+        pytest_command(root, "--collect-only", "-q", *ignored, *folders),
         cwd=root,
         capture_output=True,
         text=True,

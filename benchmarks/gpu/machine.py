@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.environment import environment
+from drawgan_fast._native import NativeUnavailable, load_cuda
 
 FIELDS = ("driver_version", "power.limit", "clocks.max.sm", "clocks.max.memory")
 OPTIONAL = ("jax", "numpy", "scipy", "pytest", "pytest-timeout")
@@ -33,7 +34,17 @@ def describe() -> dict[str, Any]:
     found["versions"] |= {name: _version(name) for name in ("triton", *OPTIONAL)}
     found["versions"]["CUDA of torch"] = torch.version.cuda or torch.version.hip or "none"
     found["gpu"] = gpu()
+    found["cuda_core"] = cuda_core()
     return found
+
+
+def cuda_core() -> str:
+    """Whether the core is built, or why not."""
+    try:
+        load_cuda()
+    except NativeUnavailable as reason:
+        return str(reason)
+    return "built"
 
 
 def gpu() -> dict[str, Any]:

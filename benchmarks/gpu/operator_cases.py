@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import operators
 from benchmarks.cases import CASES, AttentionShape, LSTMShape, TrainCase
-from benchmarks.gpu import counts
+from benchmarks.gpu import counts, tiers
 from benchmarks.gpu.counts import Counts
 from benchmarks.operators import MODES, Operation
 from drawgan_fast.draw_config import DrawConfig
@@ -20,14 +20,14 @@ LARGE = AttentionShape(1024, 3, 64, 64, 12)
 ATTENTION = (SMALL, LARGE, WIDE)
 CELLS = tuple(LSTMShape(B, D, K) for D, K in ((264, 256), (64, 64)) for B in (128, 1024))
 SCANS = tuple(CASES["draw-paper"].scaled(batch=B) for B in (128, 1024))
+SAMPLES = CASES["draw-paper"].scaled(batch=10_000)
 
 VARIANTS = {
     "eager": "PyTorch eager",
     "nn.LSTMCell": "nn.LSTMCell",
     "compile": "torch.compile",
     "compile-overhead": "torch.compile, reduce-overhead",
-    "ours": "ours",
-    "ours-graph": "ours, CUDA graph",
+    **tiers.TITLES,
 }
 COMPILED = ("compile", "compile-overhead")
 Shape = AttentionShape | LSTMShape | TrainCase
@@ -71,19 +71,19 @@ class OperatorCase:
         step of it compiled.
         """
         others = {"nn.LSTMCell"} if self.op != "lstm_cell" else set()
-        others |= set(COMPILED) if self.op == "draw_scan" else set()
+        others |= set(COMPILED) if isinstance(self.shape, TrainCase) else set()
         return [v for v in VARIANTS if v not in others]
 
-    def unit(self, device: str) -> str:
-        """The ceiling of its arithmetic: what its products run on.
+    def unit(self, device: str, label: str = "ours") -> str:
+        """The ceiling of its arithmetic: what its products run on, by default in Triton.
 
         Attention multiplies in float32 whatever the inputs' dtype, on the multiply-add units
         (``fp32``) or in three products of TF32 (``tf32x3``); going back decides where it does
-        both.
+        both. The CUDA core's attention is on the multiply-add units always.
         """
         if not isinstance(self.shape, AttentionShape):
             return "bf16" if self.precision == "autocast" else self.precision
-        if find_spec("triton") is None:
+        if tiers.tier_of(label) == "cuda" or find_spec("triton") is None:
             return "fp32"
         from drawgan_fast.backends.triton import launch
 
@@ -109,7 +109,9 @@ class OperatorCase:
     def _on_cpu(self) -> Operation:
         if isinstance(self.shape, TrainCase):
             sizes = {k: v for k, v in self.shape.arguments().items() if k != "steps"}
-            return operators.draw_scan(DrawConfig(**sizes), self.shape.steps, self.shape.batch)
+            cfg, make = DrawConfig(**sizes), getattr(operators, self.op)
+            recurrence: Operation = make(cfg, self.shape.steps, self.shape.batch)
+            return recurrence
         made: Operation = getattr(operators, self.op)(self.shape)
         return made
 
@@ -128,13 +130,19 @@ def turns() -> list[tuple[OperatorCase, bool]]:
         ]
         for precision in ("fp32", "bf16")
     }
-    scans = [OperatorCase("draw_scan", case, mode, "fp32") for case in SCANS for mode in MODES]
+    scans = [
+        OperatorCase("draw_scan", case, mode, precision)
+        for case in SCANS
+        for precision in ("autocast", "fp32")
+        for mode in MODES
+    ]
+    samples = [OperatorCase("draw_generate", SAMPLES, MODES[0], p) for p in ("autocast", "fp32")]
     cells = [
         OperatorCase("lstm_cell", shape, mode, precision)
         for precision in ("fp32", "tf32", "autocast")
         for shape in CELLS
         for mode in MODES
     ]
-    plain = [*by_precision["fp32"], *scans, *cells, *by_precision["bf16"]]
+    plain = [*by_precision["fp32"], *scans, *samples, *cells, *by_precision["bf16"]]
     compiled = [*by_precision["fp32"], *cells, *by_precision["bf16"]]
     return [*((case, False) for case in plain), *((case, True) for case in compiled)]

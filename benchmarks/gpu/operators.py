@@ -16,6 +16,7 @@ from benchmarks.gpu.clock import Call, Clock
 from benchmarks.gpu.deadline import Deadline
 from benchmarks.gpu.graphs import Graphed
 from benchmarks.gpu.operator_cases import COMPILED, OperatorCase
+from benchmarks.gpu.tiers import backend_of, is_graphed
 from benchmarks.operators import TOLERANCE, Operation
 from benchmarks.timing import Quantiles
 from benchmarks.variants.base import Unavailable
@@ -25,7 +26,6 @@ ROUNDS = 5
 SECONDS = 0.06  # a variant's turn
 MOST = 50  # calls a turn
 STARTING, COMPILING = 2.0, 20.0  # seconds without which no case is begun
-OURS = "triton"
 Results = list[Tensor]
 
 
@@ -66,7 +66,7 @@ class Variant:
         label: see ``VARIANTS``.
         case: what is run.
         device: where.
-        ours: the backend that stands for ours.
+        ours: the backend in place of every tier's own.
         operation: the call, if not the case's own.
         cotangents: of its outputs, if not drawn here.
 
@@ -79,13 +79,13 @@ class Variant:
         label: str,
         case: OperatorCase,
         device: str,
-        ours: str = OURS,
+        ours: str | None = None,
         *,
         operation: Operation | None = None,
         cotangents: Sequence[Tensor] = (),
     ) -> None:
         self.label, self.case = label, case
-        self.backend = ours if label.startswith("ours") else "reference"
+        self.backend = backend_of(label, ours)
         check_backend(self.backend)
         self.operation = operation or case.operation(device)
         self.run = self._run(label)
@@ -94,7 +94,7 @@ class Variant:
         with self.settings():
             if case.backward and not self.cotangents:
                 self.cotangents = _cotangents(self.forward())
-            if label == "ours-graph":
+            if is_graphed(label):
                 self.call = Graphed(self.eager, device)
 
     def settings(self) -> AbstractContextManager[object]:
@@ -213,7 +213,7 @@ def measure(
     *,
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
-    ours: str = OURS,
+    ours: str | None = None,
 ) -> dict[str, Any]:
     """Gate and interleaved rounds of one case; the order moves on by one each round."""
     timed = {label: Timed(label) for label in labels}
@@ -239,12 +239,14 @@ def measure(
         "unit": case.unit(clock.device),
         "bytes": found.bytes,
         "operations": found.operations,
-        "entries": [timed[label].to_json() for label in labels],
+        "entries": [
+            {**timed[label].to_json(), "unit": case.unit(clock.device, label)} for label in labels
+        ],
     }
 
 
 def _ready(
-    timed: Timed, case: OperatorCase, expected: Truth, clock: Clock, ours: str
+    timed: Timed, case: OperatorCase, expected: Truth, clock: Clock, ours: str | None
 ) -> Variant | None:
     """The variant past the gate, or None with the reason noted."""
     try:

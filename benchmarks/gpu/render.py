@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from benchmarks.gpu import tiers
 from benchmarks.gpu.operator_cases import VARIANTS
-from benchmarks.gpu.record import result, rounds
+from benchmarks.gpu.record import entry, result, rounds
 from benchmarks.gpu.sanitizer import TOOLS
 from benchmarks.gpu.stages import STAGES
 from benchmarks.gpu.step_variants import TITLES
-from benchmarks.gpu.targets import shares, targets
+from benchmarks.gpu.targets import fastest, shares, targets
 from benchmarks.render import NOT_MEASURED, spread, table
 from benchmarks.timing import Quantiles, ratios
 
@@ -20,13 +21,15 @@ Record = Mapping[str, Any]
 
 _HOW = """\
 ```sh
-pip install --no-build-isolation --no-deps -e .   # a C++ compiler is not needed
+pip install --no-build-isolation --no-deps -e .   # where nvcc is found, with the CUDA C++ core
 python -m benchmarks.gpu                 # every stage, in under ten minutes on one GPU, no network
 python -m benchmarks.gpu --only operators,steps --minutes 8
 python -m benchmarks.gpu --render build/gpu/gpu.json    # this page from a record, on any machine
 ```
 
 It needs PyTorch with CUDA, Triton and pytest; what else is missing is left out and named here.
+The CUDA C++ core is built at install, by nvcc, cmake, ninja and pybind11 as they are there, for
+`DRAWGAN_CUDA_ARCHS` alone if that is set; `drawgan info` says why it is not.
 Every stage runs in a process of its own with a share of the time, so that one that fails leaves the
 others. `build/gpu/gpu.json` is written after each of them; the last one, `tune`, also writes the
 launches that were clearly faster to `drawgan_fast/backends/triton/tuned.json`, for later runs.
@@ -39,7 +42,8 @@ far ahead. "Host": until the call returns to Python. "Eager to it" is the ratio 
 a round. Bandwidth and rate are of the time on the device, over the measured ceilings: bytes are
 each input read and each output written once, in each of the two passes; operations those of the
 matrix products, backward twice as many; the unit that they run on is named, and tf32x3 are three
-products of TF32 for one of float32, so a third of that rate.
+products of TF32 for one of float32, so a third of that rate. Attention in CUDA C++ is on the
+multiply-add units (fp32) always.
 "Error" is the worst output's or gradient's distance to the reference in float64, in units of that
 tensor's largest number; a variant further off than the gate allows is not timed.
 """
@@ -92,6 +96,7 @@ def _head(record: Record) -> str:
         f"Host: {machine['threads']} × {machine['processor']}, {machine['memory_gib']} GiB, "
         f"{machine['system']}.",
         f"Versions: {named}.",
+        f"CUDA C++ core: {environment.get('cuda_core') or NOT_MEASURED}.",
         f"Commit {environment['commit']}, {environment['date']}.\n",
     ]
     return "\n".join([*lines, _stages(record)])
@@ -167,28 +172,30 @@ def _operators(record: Record) -> str:
         if "failed" in group:
             parts += [title, f"{NOT_MEASURED.capitalize()}: {group['failed']}.\n"]
             continue
-        rows = [_operator_row(record, group, entry) for entry in group["entries"]]
+        rows = [_operator_row(record, group, taken) for taken in group["entries"]]
         parts += [title, _moved(group), table(head, rows)]
     return "\n".join(parts) + _left(found)
 
 
 def _moved(group: Mapping[str, Any]) -> str:
     operations, unit = group["operations"] / 1e9, group["unit"]
+    core = (entry(group, "cuda") or {}).get("unit", unit)
+    unit = unit if core == unit else f"{unit}, in CUDA C++ {core}"
     return f"{group['bytes'] / 1e6:.3g} MB, {operations:.3g} Gop on {unit}.\n"
 
 
-def _operator_row(record: Record, group: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
-    label = entry["label"]
+def _operator_row(record: Record, group: Mapping[str, Any], taken: Mapping[str, Any]) -> list[str]:
+    label = taken["label"]
     title = VARIANTS.get(label, label)
-    if entry["call"] is None:
-        return [title, f"{NOT_MEASURED}: {entry['missing'] or 'no time was left'}", *[""] * 6]
-    times = [_scaled(entry[kind], 1e6) for kind in ("call", "device", "host")]
+    if taken["call"] is None:
+        return [title, f"{NOT_MEASURED}: {taken['missing'] or 'no time was left'}", *[""] * 6]
+    times = [_scaled(taken[kind], 1e6) for kind in ("call", "device", "host")]
     cells = ["" if time is None else spread(time, "") for time in times]
-    ratio = ratios(rounds(group, "eager"), entry["rounds"]) if label != "eager" else []
+    ratio = ratios(rounds(group, "eager"), taken["rounds"]) if label != "eager" else []
     cells.append(spread(Quantiles.of(ratio), "×") if ratio else "")
     reached = shares(record, group, label)
     cells += ["", ""] if reached is None else [f"{100 * share:.0f} %" for share in reached]
-    return [title, *cells, f"{entry['gate']['error']:.1e}"]
+    return [title, *cells, f"{taken['gate']['error']:.1e}"]
 
 
 def _steps(record: Record) -> str:
@@ -201,27 +208,25 @@ def _steps(record: Record) -> str:
         if "failed" in group:
             parts.append(f"{NOT_MEASURED.capitalize()}: {group['failed']}.\n")
             continue
-        rows = [_step_row(group, entry) for entry in group["entries"]]
+        rows = [_step_row(group, taken) for taken in group["entries"]]
         parts.append(table(["", "", "ms per step", "images/s", "to ours", "error"], rows))
     return "\n".join(parts) + _left(found)
 
 
-def _step_row(group: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
-    plain = "plain DRAW: " if entry["label"].startswith("plain DRAW: ") else ""
-    title = plain + TITLES.get(entry["variant"], entry["variant"])
-    precision = entry["precision"]
-    time = _scaled(entry["step"], 1e3)
+def _step_row(group: Mapping[str, Any], taken: Mapping[str, Any]) -> list[str]:
+    plain = "plain DRAW: " if taken["label"].startswith("plain DRAW: ") else ""
+    title = plain + TITLES.get(taken["variant"], taken["variant"])
+    precision = taken["precision"]
+    time = _scaled(taken["step"], 1e3)
     if time is None:
-        why = entry["missing"] or "no time was left"
+        why = taken["missing"] or "no time was left"
         return [title, precision, f"{NOT_MEASURED}: {why}", "", "", ""]
-    ours = [rounds(group, f"{name}/{precision}") for name in ("ours", "ours-graph")]
-    ours = [times for times in ours if times]
+    ours = fastest(group, [f"{name}/{precision}" for name in tiers.TITLES])
     ratio = ""
-    if ours and not entry["variant"].startswith("ours"):
-        fastest = min(ours, key=lambda times: Quantiles.of(times).p50)
-        ratio = spread(Quantiles.of(ratios(entry["rounds"], fastest)), "×")
+    if ours and tiers.tier_of(taken["variant"]) is None:
+        ratio = spread(Quantiles.of(ratios(taken["rounds"], ours)), "×")
     rate = f"{1e3 * group['case']['batch'] / time.p50:,.0f}"
-    return [title, precision, spread(time, ""), rate, ratio, f"{entry['gate']['gradient']:.1e}"]
+    return [title, precision, spread(time, ""), rate, ratio, f"{taken['gate']['gradient']:.1e}"]
 
 
 def _tuned(record: Record) -> str:

@@ -15,10 +15,10 @@ from benchmarks.gpu.deadline import Deadline
 from benchmarks.pool import ROOT
 
 FOLDER = Path("/usr/local/cuda/bin")
-TOOLS = ("memcheck", "racecheck")
+TOOLS = ("memcheck", "racecheck", "synccheck")
 ENVIRONMENT = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 FOUND = 77  # the exit code that says that the tool found something
-SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: .*")
+SUMMARY = re.compile(r"(?:ERROR|RACECHECK|SYNCCHECK) SUMMARY: .*")
 
 
 def program() -> str | None:

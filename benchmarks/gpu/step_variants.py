@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import TrainCase
-from benchmarks.gpu import graphs
+from benchmarks.gpu import graphs, tiers
 from benchmarks.gpu.graphs import Graphed
 from benchmarks.variants.base import TrainingStep, Unavailable
 from benchmarks.variants.torch_step import TorchStep
@@ -20,10 +20,8 @@ TITLES = {
     "compile": "torch.compile, time step",
     "compile-overhead": "torch.compile, time step, reduce-overhead",
     "jax": "JAX (XLA), lax.scan",
-    "ours": "ours",
-    "ours-graph": "ours, CUDA graph",
+    **tiers.TITLES,
 }
-OURS = "triton"
 # What a process must have in its environment before it starts.
 JAX_PRECISION = {"fp32": "highest", "tf32": "tensorfloat32"}
 
@@ -106,7 +104,7 @@ def variables(label: str, precision: str, device: str) -> tuple[tuple[str, str],
 
 
 def make(
-    label: str, case: TrainCase, precision: str, device: str, ours: str = OURS
+    label: str, case: TrainCase, precision: str, device: str, ours: str | None = None
 ) -> TrainingStep:
     """Build a variant's step.
 
@@ -126,11 +124,12 @@ def make(
         return TorchStep(case, compile="cell", **options)
     if label == "compile-overhead":
         return MarkedStep(TorchStep(case, compile="cell", mode="reduce-overhead", **options))
-    if label == "ours":
-        return TorchStep(case, ours, **options)
-    if label == "ours-graph":
-        capturable = device != "cpu"
-        return GraphedStep(TorchStep(case, ours, capturable=capturable, **options), device)
+    if tiers.tier_of(label) is not None:
+        backend = tiers.backend_of(label, ours)
+        if not tiers.is_graphed(label):
+            return TorchStep(case, backend, **options)
+        step = TorchStep(case, backend, capturable=device != "cpu", **options)
+        return GraphedStep(step, device)
     raise ValueError(f"no variant is called {label!r}")
 
 

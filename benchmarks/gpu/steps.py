@@ -15,7 +15,7 @@ from benchmarks.cases import CASES, TrainCase, build, noise
 from benchmarks.gpu import step_variants
 from benchmarks.gpu.deadline import Deadline
 from benchmarks.gpu.operators import one_line
-from benchmarks.gpu.step_variants import OURS, PRECISIONS, TITLES
+from benchmarks.gpu.step_variants import PRECISIONS, TITLES
 from benchmarks.pool import Pool, Setting, WorkerFailed
 from benchmarks.timing import Quantiles
 from benchmarks.variants import SINGLE
@@ -95,7 +95,7 @@ def run(
     save: Callable[[dict[str, Any]], None],
     *,
     device: str = "cuda",
-    ours: str = OURS,
+    ours: str | None = None,
     rounds: int = ROUNDS,
     least: float = LEAST,
 ) -> None:
@@ -106,7 +106,7 @@ def run(
         deadline: after which nothing new is begun.
         save: takes what there is, after every group.
         device: where the steps run.
-        ours: the backend that stands for ours.
+        ours: the backend in place of every tier's own.
         rounds: at most, in each group.
         least: seconds without which no group is begun.
     """
@@ -133,10 +133,12 @@ class Runner:
         group: what is measured.
         folder: for the truths.
         device: where the steps run.
-        ours: the backend that stands for ours.
+        ours: the backend in place of every tier's own.
     """
 
-    def __init__(self, pool: Pool, group: Group, folder: Path, device: str, ours: str) -> None:
+    def __init__(
+        self, pool: Pool, group: Group, folder: Path, device: str, ours: str | None
+    ) -> None:
         self.pool, self.group, self.device = pool, group, device
         self.taken: dict[str, list[list[float]]] = {e.label: [] for e in group.entries}
         self.gates: dict[str, dict[str, Any] | None] = {}
@@ -215,7 +217,7 @@ def setting(e: Entry, device: str) -> Setting:
     return Setting(e.label, 1, variables, "benchmarks.gpu.step_worker")
 
 
-def job_of(e: Entry, device: str, ours: str) -> dict[str, Any]:
+def job_of(e: Entry, device: str, ours: str | None) -> dict[str, Any]:
     """What its worker is told to build, without a truth to be held to."""
     return {
         "variant": e.variant,

@@ -150,7 +150,7 @@ class Boundary:
     """
 
     def __init__(self, shape: AttentionShape, device: str) -> None:
-        from drawgan_fast.backends.triton.scan_arrays import Sizes
+        from drawgan_fast.backends.scan.arrays import Sizes
 
         B, C, H, W, N = vars(shape).values()
         cfg = DrawConfig((H, W), channels=C, read_size=N, write_size=N)

@@ -1,7 +1,8 @@
 // The extension module of the CUDA core, drawgan_fast._native_cuda, and of its emulation. Thin:
 // numbers, sizes and addresses in; a stream is the number that torch gives. Shapes, dtypes and
 // devices were checked in Python. The current device must be the arrays'.
-#include "../python_types.h"
+#include "bindings.h"
+
 #include "lstm_cell.h"
 #include "number.h"
 #include "platform.h"
@@ -109,6 +110,8 @@ PYBIND11_MODULE(DRAWGAN_MODULE, m) {
   bind_window_map(m);
   bind_device(m);
   bind_lstm_pointwise(m);
+  bind_attention(m);
+  bind_draw(m);
 }
 
 }  // namespace drawgan::cuda

@@ -1,6 +1,6 @@
 # The CUDA core, for GPUs with nvcc or, with EMULATED, for the CPU with the C++ compiler: every .cu file
 # is written for both. Included by CMakeLists.txt.
-set(sources csrc/cuda/bindings.cpp)
+file(GLOB sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} csrc/cuda/*.cpp)
 file(GLOB kernels CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} csrc/cuda/*.cu)
 
 if(DRAWGAN_CORE STREQUAL "cuda")

@@ -14,6 +14,7 @@ import torch
 
 from drawgan_fast.backends.base import Backend, BackendError
 from drawgan_fast.backends.compiled import CompiledBackend, Kernels
+from drawgan_fast.backends.cuda import CudaBackend
 from drawgan_fast.backends.native import NativeBackend
 from drawgan_fast.backends.reference import ReferenceBackend
 from drawgan_fast.backends.triton import TritonBackend
@@ -34,6 +35,7 @@ def register(backend: Backend) -> None:
     _backends[backend.name] = backend
 
 
+register(CudaBackend())
 register(TritonBackend())
 register(NativeBackend())
 register(ReferenceBackend())
@@ -136,27 +138,34 @@ def select(op: str, args: Mapping[str, Any]) -> Backend:
     raise BackendError(f"no backend can run {op}")  # unreachable: reference runs everything
 
 
-def compiled_kernels(device: torch.device, *, running: bool = True) -> Kernels:
-    """Kernels for a registered operator on a device: the forced backend's, or the first in line.
+def compiled_kernels(name: str, device: torch.device, *, running: bool = True) -> Kernels:
+    """Kernels of the backend that a registered operator names: the one that took the call.
+
+    The choice is made once, with everything that :meth:`Backend.can_run` looks at; a graph, its
+    sizes and its backward carry it along, so that no two backends ever share a call.
 
     Args:
+        name: of the backend.
         device: of the operator's tensors.
         running: False if only sizes are asked for, of tensors that hold nothing.
 
     Raises:
-        BackendError: no compiled backend runs there, or the forced one does not.
+        BackendError: that backend has no kernels, or cannot run them there; or another is forced.
     """
+    backend = _backends.get(name)
+    if not isinstance(backend, CompiledBackend):
+        raise BackendError(f"a registered operator names backend {name!r}, which has no kernels")
     forced = _requested()
-    for name, backend in _backends.items():
-        if (forced or name) != name or not isinstance(backend, CompiledBackend):
-            continue
-        reason = backend.unavailable()
-        if reason is not None and (running or not backend.has_kernels()):
-            continue
-        if backend.kernels.device == device.type:
-            return backend.kernels
-    wanted = f"the forced backend {forced!r}" if forced else "a compiled backend"
-    raise BackendError(f"a registered operator needs {wanted} on {device}, and there is none")
+    if (forced or name) != name:
+        raise BackendError(
+            f"a graph made with backend {name!r} cannot run while {forced!r} is forced"
+        )
+    reason = backend.unavailable()
+    if reason is not None and (running or not backend.has_kernels()):
+        raise BackendError(f"a graph made with backend {name!r} cannot run here: {reason}")
+    if backend.kernels.device != device.type:
+        raise BackendError(f"a graph made with backend {name!r} cannot run on {device}")
+    return backend.kernels
 
 
 def _record(op: str, backend: Backend) -> Backend:

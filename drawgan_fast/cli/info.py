@@ -22,6 +22,7 @@ def info(
     for device in facts["devices"]:
         typer.echo(f"{'device':<14}{device}")
     typer.echo(f"{'CPU core':<14}{_in_words(facts['cpu_core'])}")
+    typer.echo(f"{'CUDA core':<14}{_cuda_in_words(facts['cuda_core'])}")
     for name, reason in facts["backends"].items():
         typer.echo(f"{'backend':<14}{name}: {'available' if reason is None else reason}")
     typer.echo(f"{'in use':<14}{facts['backend_in_use']}")
@@ -55,6 +56,7 @@ def gather() -> dict[str, Any]:
         },
         "devices": devices,
         "cpu_core": _cpu_core(),
+        "cuda_core": _cuda_core(),
         "backends": backends(),
         "backend_in_use": current_backend(),
     }
@@ -75,6 +77,21 @@ def _cpu_core() -> dict[str, Any]:
         "openmp": core.has_openmp(),
         "kept_bytes": core.pool_info()["kept"],
     }
+
+
+def _cuda_core() -> dict[str, Any]:
+    from drawgan_fast._native import NativeUnavailable, load_cuda
+
+    try:
+        return {"reason": None, "emulated": load_cuda().emulated}
+    except NativeUnavailable as error:
+        return {"reason": str(error)}
+
+
+def _cuda_in_words(core: dict[str, Any]) -> str:
+    if core["reason"] is not None:
+        return f"none: {core['reason']}"
+    return "emulated on the CPU" if core["emulated"] else "built"
 
 
 def _in_words(core: dict[str, Any]) -> str:

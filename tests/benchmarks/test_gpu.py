@@ -33,6 +33,7 @@ from benchmarks.gpu.clock import HostClock
 from benchmarks.gpu.deadline import Deadline
 from benchmarks.gpu.stages import STAGES, Stage, run_all, run_stage
 from benchmarks.pool import ROOT
+from tests.support.cuda_emulation import module_path
 from tests.support.gpu_cases import TINY_CASES
 
 
@@ -203,7 +204,7 @@ def test_tests_are_collected_shared_out_and_counted(tmp_path: Path) -> None:
         "def test_broken(broken): pass\n"
     )
     found: dict[str, Any] = {}
-    device_tests.run(Deadline(100.0), found.update, ".", tmp_path)
+    device_tests.run(Deadline(100.0), found.update, ["."], tmp_path)
     assert {name: found[name] for name in (*reporter.OUTCOMES, "not run")} == {
         "passed": 3,
         "failed": 1,
@@ -216,17 +217,20 @@ def test_tests_are_collected_shared_out_and_counted(tmp_path: Path) -> None:
         "test_some.py::test_broken: OSError: torn",
     ]
     with pytest.raises(RuntimeError, match="no test was collected"):
-        device_tests.collect("nothing", tmp_path)
+        device_tests.collect(["nothing"], tmp_path)
 
 
 def test_the_kernels_tests_are_found() -> None:
-    names = device_tests.collect(device_tests.FOLDER, ROOT)
-    files = {name.partition("::")[0].rpartition("/")[2] for name in names}
-    assert files >= {"test_attention.py", "test_draw_scan.py", "test_lstm_cell.py"}
+    names = device_tests.collect(device_tests.FOLDERS, ROOT)
+    files = {name.partition("::")[0] for name in names}
+    operators = ("attention", "draw_scan", "lstm_cell", "registration")
+    assert files >= {f"tests/device/test_{name}.py" for name in operators}
+    assert files >= {"tests/cuda/test_layouts.py", "tests/triton/test_far_rows.py"}
     assert not files & set(device_tests.IGNORED)
-    assert len(names) > 90
+    for tier in ("cuda", "triton"):
+        assert sum(f"[{tier}" in name for name in names) > 90
     for name in device_tests.IGNORED:
-        assert (ROOT / device_tests.FOLDER / name).exists()
+        assert (ROOT / name).exists()
 
 
 def test_tests_that_do_not_finish_are_not_run(
@@ -240,7 +244,7 @@ def test_tests_that_do_not_finish_are_not_run(
         "def test_after(): pass\n"
     )
     found: dict[str, Any] = {}
-    device_tests.run(Deadline(8.0), found.update, ".", tmp_path)
+    device_tests.run(Deadline(8.0), found.update, ["."], tmp_path)
     assert found["passed"] == 1
     assert found["not run"] == 2
     assert found["left_out"] == "1 of 1 processes were not done in time"
@@ -253,9 +257,9 @@ def fake_sanitizer(folder: Path) -> str:
         f"#!{sys.executable}\n"
         "import sys\n"
         "tool = sys.argv[sys.argv.index('--tool') + 1]\n"
-        "print('========= ERROR SUMMARY: 0 errors' if tool == 'memcheck' else\n"
-        "      '========= RACECHECK SUMMARY: 2 hazards displayed')\n"
-        "sys.exit(0 if tool == 'memcheck' else int(sys.argv[4]))\n"
+        "print('========= RACECHECK SUMMARY: 2 hazards displayed' if tool == 'racecheck' else\n"
+        "      '========= ERROR SUMMARY: 0 errors')\n"
+        "sys.exit(int(sys.argv[4]) if tool == 'racecheck' else 0)\n"
     )
     path.chmod(0o755)
     return str(path)
@@ -269,6 +273,7 @@ def test_the_sanitizers_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found["memcheck"] == {"verdict": "clean", "summary": "ERROR SUMMARY: 0 errors"}
     assert found["racecheck"]["verdict"] == "found"
     assert found["racecheck"]["summary"] == "RACECHECK SUMMARY: 2 hazards displayed"
+    assert found["synccheck"] == {"verdict": "clean", "summary": "ERROR SUMMARY: 0 errors"}
     monkeypatch.setattr(sanitizer, "program", lambda: None)
     missing: dict[str, Any] = {}
     sanitizer.run(Deadline(60.0), missing.update)
@@ -277,10 +282,14 @@ def test_the_sanitizers_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def in_the_interpreter(code: str) -> str:
     pytest.importorskip("triton")
+    return own_process(code, TRITON_INTERPRET="1")
+
+
+def own_process(code: str, **variables: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, **variables, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -292,7 +301,17 @@ def in_the_interpreter(code: str) -> str:
 @pytest.mark.slow
 def test_what_is_sanitized_runs_every_kernel() -> None:
     out = in_the_interpreter("from benchmarks.gpu.sanitized import main; main('cpu')")
-    assert "16 calls of 4 operators on triton" in out
+    assert "17 calls of 5 operators on triton; cuda cannot run here: torch sees no GPU" in out
+
+
+@pytest.mark.slow
+def test_what_is_sanitized_runs_the_core_in_every_layout() -> None:
+    out = own_process(
+        "from benchmarks.gpu.sanitized import main; main('cpu')",
+        DRAWGAN_CUDA_EMULATION=str(module_path()),
+    )
+    assert "triton cannot run here: torch sees no GPU; 29 calls of 5 operators on cuda" in out
+    assert "left out" not in out
 
 
 @pytest.mark.slow

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cases import CASES, AttentionShape
+from benchmarks.cases import CASES
 from benchmarks.gpu import (
     __main__ as command,
 )
 from benchmarks.gpu import (
     record,
 )
-from benchmarks.gpu.operator_cases import LARGE, SMALL, OperatorCase
+from benchmarks.gpu.operator_cases import LARGE, SAMPLES, SCANS, SMALL, OperatorCase, Shape
 from benchmarks.gpu.render import render
 from benchmarks.gpu.targets import targets
 from benchmarks.pool import ROOT
@@ -40,8 +40,10 @@ def a_record() -> dict[str, Any]:
             **others,
         }
 
-    def operator(op: str, shape: AttentionShape, *entries: dict[str, Any]) -> dict[str, Any]:
-        case = OperatorCase(op, shape, "forward", "fp32")
+    def operator(
+        op: str, shape: Shape, *entries: dict[str, Any], mode: str = "forward", kind: str = "fp32"
+    ) -> dict[str, Any]:
+        case = OperatorCase(op, shape, mode, kind)
         count = case.counts()
         about = {"bytes": count.bytes, "operations": count.operations, "unit": "tf32x3"}
         return {"key": case.key, "op": op, **about, "entries": list(entries)}
@@ -56,6 +58,12 @@ def a_record() -> dict[str, Any]:
         operator("attention_read", LARGE, entry("eager", [small] * 2),
                  entry("ours", [large] * 2)),
         operator("attention_write", LARGE, entry("ours", [10 * large] * 2)),
+        operator("draw_scan", SCANS[0], entry("eager", [20e-3] * 2), entry("ours", [2e-3] * 2),
+                 entry("cuda", [0.6e-3] * 2), entry("cuda-graph", [0.4e-3] * 2), kind="autocast"),
+        operator("draw_scan", SCANS[0], entry("cuda", [1e-3] * 2), mode="forward+backward"),
+        operator("draw_scan", SCANS[0], entry("eager", [1e-3] * 2, gate={"error": 1e-6}),
+                 entry("cuda", [1e-3] * 2), mode="forward+backward", kind="autocast"),
+        operator("draw_generate", SAMPLES, entry("cuda", [0.08] * 2), kind="autocast"),
         {"key": "lstm_cell/b128/264-256/forward/fp32", "failed": "OutOfMemoryError: none left"},
     ]  # fmt: skip
     eager = entry("eager/fp32", [0.5, 1.0], variant="eager", precision="fp32")
@@ -65,11 +73,17 @@ def a_record() -> dict[str, Any]:
     )  # fmt: skip
     ours = entry("ours/fp32", [0.02, 0.04], variant="ours", precision="fp32")
     case = CASES["draw-paper"]
-    a_step = {"key": case.key, "case": case.to_json(), "entries": [eager, overhead, ours]}
+    bf16 = [
+        entry(f"{label}/bf16", rounds, variant=label, precision="bf16")
+        for label, rounds in (("eager", [0.3] * 2), ("cuda", [0.002] * 2), ("cuda-graph", []))
+    ]
+    jax = entry("jax/fp32", [0.007, 0.007], variant="jax", precision="fp32")
+    variants = [eager, overhead, ours, jax, *bf16]
+    a_step = {"key": case.key, "case": case.to_json(), "entries": variants}
     rate = {"p20": 1e12, "p50": 1e12, "p80": 1e12}
     results = {
         "tests": {"passed": 90, "failed": 1, "error": 0, "skipped": 9, "not run": 1,
-                  "failures": ["tests.triton::test_a: off"], "left_out": "1 of 8 processes"},
+                  "failures": ["tests.device::test_a: off"], "left_out": "1 of 8 processes"},
         "ceilings": {"bandwidth": {"p20": 3e12, "p50": 3e12, "p80": 3e12},
                      "fp32": rate, "tf32": {k: 300 * v for k, v in rate.items()}, "bf16": rate},
         "operators": {"groups": groups, "left_out": ["draw_scan/b128: no time was left"]},
@@ -82,6 +96,7 @@ def a_record() -> dict[str, Any]:
     gpu = {"name": "a GPU", "capability": "9.0", "multiprocessors": 132, "memory_gib": 79.6,
            "l2_mib": 50.0, "driver_version": "580"}  # fmt: skip
     environment = {"machine": machine, "gpu": gpu, "versions": {"torch": "2.11"}}
+    environment["cuda_core"] = "built"  # type: ignore[assignment]
     return {"environment": {**environment, "commit": "abc", "date": "now"}, "stages": found}
 
 
@@ -99,6 +114,22 @@ def test_targets_are_met_missed_or_not_measured(a_record: dict[str, Any]) -> Non
     assert met["DRAW-GAN step, batch 64: over plain DRAW in eager"] is None
 
 
+def test_targets_of_the_core(a_record: dict[str, Any]) -> None:
+    found = {t.text: (t.measured(a_record), t.met(a_record)) for t in targets()}
+    core = {text: line for text, line in found.items() if "CUDA C++" in text or "the same" in text}
+    del core["the same: over torch.compile, reduce-overhead"]
+    assert core == {
+        "CUDA C++: DRAW forward, batch 128, bf16": ("0.4 ms", True),
+        "CUDA C++: DRAW step, batch 128, bf16": ("2 ms", True),
+        "the same: over eager, bf16": ("150× (150–150)", True),
+        "the same: over the best of compile and JAX": ("3.5× (3.5–3.5)", False),
+        "CUDA C++: DRAW step, batch 1024, bf16: over eager": (None, None),
+        "CUDA C++: sampling 10,000 digits, bf16": ("80 ms", False),
+        "CUDA C++: DRAW and gradients, fp32: error": ("2e-06", True),
+        "the same, bf16: error over eager autocast's": ("2×", True),
+    }
+
+
 def test_the_page_says_what_was_measured(a_record: dict[str, Any]) -> None:
     page = render(a_record)
     read = "`attention_read` 1×28×28, N=5, batch 128, forward: times as fast as eager"
@@ -111,16 +142,17 @@ def test_the_page_says_what_was_measured(a_record: dict[str, Any]) -> None:
     assert "Not measured: OutOfMemoryError: none left." in page
     assert "- draw_scan/b128: no time was left" in page
     assert "| 90 | 1 | 0 | 9 | 1 |" in page
-    assert "- tests.triton::test_a: off" in page
+    assert "- tests.device::test_a: off" in page
     assert "- 1 of 8 processes" in page
     assert "Not measured: compute-sanitizer is not available." in page
     assert "| Tuned launches | timed out |  | not done after 20 s |" in page
     assert "not measured: compile-overhead/fp32: no answer within 60 s" in page
     # 0.5 s over 0.02 s in one round, 1.0 over 0.04 in the other.
     assert "| PyTorch eager | fp32 | 500 (500–500) | 256 | 25.0× (25.0–25.0) | 3.0e-06 |" in page
-    assert "| ours | 50.0 (50.0–50.0)" in page
+    assert "| ours, Triton | 50.0 (50.0–50.0)" in page
     assert "| 69 % | 14 % |" in page
     assert "a GPU, compute capability 9.0, 132 multiprocessors" in page
+    assert "CUDA C++ core: built." in page
 
 
 def test_a_page_comes_from_a_record_without_a_gpu(a_record: dict[str, Any], tmp_path: Path) -> None:

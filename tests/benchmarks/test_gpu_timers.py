@@ -29,6 +29,7 @@ from benchmarks.gpu.operator_cases import LARGE, OperatorCase, turns
 from benchmarks.gpu.operators import Timed, Variant
 from benchmarks.gpu.steps import Entry, Group
 from benchmarks.gpu.targets import targets
+from drawgan_fast import DrawWeights
 from tests.support.gpu_cases import SCAN, TINY, TINY_CASES, fast_backend
 
 
@@ -40,6 +41,9 @@ def test_bytes_are_each_input_and_output_once(case: OperatorCase) -> None:
     numbers = sum(t.numel() for t in (*variant.operation.inputs, *outputs))
     if case.op == "draw_scan":  # mu and log_sigma, which the operation does not hand on
         numbers += 2 * SCAN.steps * SCAN.batch * SCAN.latent_size
+    if case.op == "draw_generate":  # nor does a sample look at the posterior's weights
+        named = zip(DrawWeights._fields, variant.operation.inputs[1:])
+        numbers -= sum(w.numel() for n, w in named if n.startswith(("enc_", "posterior_", "read_")))
     if case.backward:
         numbers += numbers + sum(t.numel() for t in variant.operation.wanted)
     if case.op == "attention_write" and case.backward:
@@ -88,13 +92,23 @@ def test_operators_are_gated_and_timed(measured: dict[str, Any]) -> None:
     assert measured["left_out"] == []
     for group in measured["groups"]:
         entries = {e["label"]: e for e in group["entries"]}
-        for label in {"eager", "ours"}:
+        for label in ("eager", "ours", "cuda"):
             assert len(entries[label]["rounds"]) == 2, group["key"]
             assert 0 < entries[label]["call"]["p50"] < 1
             assert entries[label]["host"]["p50"] > 0
             assert entries[label]["gate"]["error"] <= entries[label]["gate"]["tolerance"]
         assert entries["ours-graph"]["missing"] == "no CUDA graphs on cpu"
+        assert entries["cuda-graph"]["missing"] == "no CUDA graphs on cpu"
         assert ("nn.LSTMCell" in entries) == (group["op"] == "lstm_cell")
+
+
+def test_the_core_multiplies_windows_in_float32(measured: dict[str, Any]) -> None:
+    """And is held to that ceiling; recurrences and cells to that of their precision."""
+    for group in measured["groups"]:
+        units = {e["label"]: e["unit"] for e in group["entries"]}
+        attention = group["op"].startswith("attention")
+        expected = "bf16" if group["precision"] == "autocast" else "fp32"
+        assert units["cuda"] == units["cuda-graph"] == ("fp32" if attention else expected)
 
 
 def test_a_wrong_variant_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,13 +152,14 @@ def test_no_case_is_begun_without_time() -> None:
 def test_what_targets_need_is_measured_first() -> None:
     order = turns()
     keys = [case.key for case, compiled in order if not compiled]
-    assert len(set(keys)) == len(keys) == 52
+    assert len(set(keys)) == len(keys) == 58
     wanted = {t.key for t in targets() if getattr(t, "stage", "operators") == "operators"}
-    assert wanted <= set(keys[:12])
+    assert wanted <= set(keys[:22])
     grouped = {g.key: {e.label for e in g.entries} for g in steps.groups()}
     for target in targets():
         if getattr(target, "stage", "") == "steps":
-            assert {target.slow, *target.fast} <= grouped[target.key]
+            labels = getattr(target, "labels", None) or (*target.slow, *target.fast)
+            assert set(labels) <= grouped[target.key]
     assert len(grouped) == 5
 
 
@@ -171,7 +186,7 @@ def test_ceilings_are_rates() -> None:
 
 
 def test_steps_are_gated_and_timed_in_turns() -> None:
-    entries = [Entry(v, "fp32", SCAN) for v in ("eager", "ours", "ours-graph")]
+    entries = [Entry(v, "fp32", SCAN) for v in ("eager", "ours", "ours-graph", "cuda")]
     entries.append(Entry("ours", "bf16", SCAN))
     plain = CASES["draw-authors"].scaled(
         image_size=(6, 5), steps=2, hidden_size=4, latent_size=3, batch=3
@@ -194,6 +209,7 @@ def test_steps_are_gated_and_timed_in_turns() -> None:
         "eager/fp32",
         "ours/fp32",
         "ours-graph/fp32",
+        "cuda/fp32",
         "ours/bf16",
         "plain DRAW: eager/fp32",
     }
@@ -293,7 +309,7 @@ def test_times_by_events(slept: list[int]) -> None:
 
 @pytest.mark.parametrize("case", TINY_CASES, ids=lambda case: case.key)
 def test_graphs_of_operators(slept: list[int], case: OperatorCase) -> None:
-    labels = ["eager", "ours-graph"]
+    labels = ["eager", "ours-graph", "cuda-graph"]
     options: dict[str, Any] = {"rounds": 1, "seconds": 0.0, "ours": fast_backend()}
     group = operators.measure(case, DeviceClock("cpu"), labels, **options)
     for entry in group["entries"]:

@@ -103,6 +103,8 @@ def test_registered_operators_have_a_rule(core: ModuleType) -> None:
     x, params = torch.rand(2, 1, 6, 6), windows(2)
     ops = torch.ops.drawgan_fast
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        (glimpse,) = ops.attention_read([x.bfloat16()], params.bfloat16(), None, 2, '"paper"')
-        h, _, _ = ops.lstm_cell(*(t.bfloat16() for t in cell_inputs()), False, False)
+        (glimpse,) = ops.attention_read(
+            [x.bfloat16()], params.bfloat16(), None, 2, '"paper"', "native"
+        )
+        h, _, _ = ops.lstm_cell(*(t.bfloat16() for t in cell_inputs()), False, False, "native")
     assert glimpse.dtype == h.dtype == torch.float32

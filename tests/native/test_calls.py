@@ -89,7 +89,7 @@ def test_transforms_run_on_the_reference() -> None:
 
 def test_a_registered_operator_has_no_batching_rule() -> None:
     def call(p: Tensor) -> Tensor:
-        return torch.ops.drawgan_fast.attention_read([X], p, None, 3, '"paper"')[0]
+        return torch.ops.drawgan_fast.attention_read([X], p, None, 3, '"paper"', "native")[0]
 
     with pytest.raises(BackendError, match=r'attention_read.*torch.vmap.*use_backend\("reference"'):
         torch.vmap(call)(P[None].expand(2, 3, 5))

@@ -155,14 +155,14 @@ def test_export_of_the_scan() -> None:
 def test_an_exported_operator_checks_what_it_is_given() -> None:
     x, params = torch.rand(2, 1, 6, 6), windows(2)
     with pytest.raises(ValueError, match=r"params must have shape \[2, 5\], got \[1, 5\]"):
-        OPS.attention_read([x], params[:1], None, 3, '"paper"')
+        OPS.attention_read([x], params[:1], None, 3, '"paper"', "native")
     with pytest.raises(
         TypeError, match=r"patch must have dtype torch\.float32, got torch\.float64"
     ):
-        OPS.attention_write(x[..., :2, :2].double(), params, None, 6, 6, '"paper"')
+        OPS.attention_write(x[..., :2, :2].double(), params, None, 6, 6, '"paper"', "native")
     inputs = scan_inputs(SMALL)
     with pytest.raises(ValueError, match="weights must be 16 tensors, got 15"):
-        OPS.draw_scan(*inputs[:2], None, inputs[2:-1], config_text(SMALL), *[False] * 4)
+        OPS.draw_scan(*inputs[:2], None, inputs[2:-1], config_text(SMALL), *[False] * 4, "native")
 
 
 def test_fake_tensors_and_tracers_see_one_operator() -> None:
@@ -193,31 +193,40 @@ def leaves(*tensors: Tensor) -> list[Tensor]:
 
 def test_opcheck_of_attention_read() -> None:
     x, canvas, params = leaves(torch.rand(2, 1, 6, 7), torch.randn(2, 1, 6, 7), windows(2))
-    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"natsu"'))
-    library.opcheck(OPS.attention_read, ([x, canvas], params, None, 3, '"paper"'))
+    library.opcheck(OPS.attention_read, ([x], params, canvas, 3, '"natsu"', "native"))
+    library.opcheck(OPS.attention_read, ([x, canvas], params, None, 3, '"paper"', "native"))
     plain = [t.detach() for t in (x, params, canvas)]
     glimpses = [torch.randn(2, 1, 3, 3), torch.randn(2, 1, 3, 3)]
-    backward = ([plain[0]], plain[1], plain[2], glimpses, [True, False, True], 3, '"paper"')
+    backward = (
+        [plain[0]],
+        plain[1],
+        plain[2],
+        glimpses,
+        [True, False, True],
+        3,
+        '"paper"',
+        "native",
+    )
     library.opcheck(OPS.attention_read_backward, backward)
 
 
 def test_opcheck_of_attention_write() -> None:
     patch, params, canvas = leaves(torch.randn(2, 1, 3, 3), windows(2), torch.randn(2, 1, 6, 7))
-    library.opcheck(OPS.attention_write, (patch, params, canvas, 6, 7, '"natsu"'))
-    library.opcheck(OPS.attention_write, (patch, params, None, 6, 7, '"paper"'))
-    backward = (patch.detach(), params.detach(), torch.randn(2, 1, 6, 7), '"paper"')
+    library.opcheck(OPS.attention_write, (patch, params, canvas, 6, 7, '"natsu"', "native"))
+    library.opcheck(OPS.attention_write, (patch, params, None, 6, 7, '"paper"', "native"))
+    backward = (patch.detach(), params.detach(), torch.randn(2, 1, 6, 7), '"paper"', "native")
     library.opcheck(OPS.attention_write_backward, backward)
 
 
 def test_opcheck_of_lstm_cell() -> None:
     shapes = [(2, 3), (2, 4), (2, 4), (16, 3), (16, 4), (16,), (16,)]
     tensors = leaves(*(torch.randn(s) for s in shapes))
-    library.opcheck(OPS.lstm_cell, (*tensors, False, True))
+    library.opcheck(OPS.lstm_cell, (*tensors, False, True, "native"))
     plain = [t.detach() for t in tensors]
-    library.opcheck(OPS.lstm_cell, (*plain[:5], None, None, False, False))
-    _, c, gates = OPS.lstm_cell(*plain, False, True)
+    library.opcheck(OPS.lstm_cell, (*plain[:5], None, None, False, False, "native"))
+    _, c, gates = OPS.lstm_cell(*plain, False, True, "native")
     saved = [*plain[:5], gates, c]
-    backward = (saved, torch.randn(2, 4), None, [True, False, True, True, False, True])
+    backward = (saved, torch.randn(2, 4), None, [True, False, True, True, False, True], "native")
     library.opcheck(OPS.lstm_cell_backward, backward)
 
 
@@ -226,29 +235,29 @@ def test_opcheck_of_draw_scan(recompute: bool) -> None:
     x, eps, prior_eps, *weights = leaves(*scan_inputs(SMALL, prior=2))
     text = config_text(SMALL)
     library.opcheck(
-        OPS.draw_scan, (x, eps, prior_eps, weights, text, True, recompute, False, False)
+        OPS.draw_scan, (x, eps, prior_eps, weights, text, True, recompute, False, False, "native")
     )
     plain = [x.detach(), eps.detach(), prior_eps.detach(), [w.detach() for w in weights]]
-    library.opcheck(OPS.draw_scan, (*plain, text, False, False, False, True))
+    library.opcheck(OPS.draw_scan, (*plain, text, False, False, False, True, "native"))
     canvas, mu, log_sigma, kl, prior_canvas, saved, *_ = OPS.draw_scan(
-        *plain, text, True, recompute, False, False
+        *plain, text, True, recompute, False, False, "native"
     )
     given = [torch.randn_like(t) for t in (canvas, mu, log_sigma, kl, prior_canvas)]
     given[2] = None
     wants = [True, False, True, *[i % 3 > 0 for i in range(16)]]
     library.opcheck(
         OPS.draw_scan_backward,
-        (*plain, saved, mu, log_sigma, *given, wants, text, recompute, False),
+        (*plain, saved, mu, log_sigma, *given, wants, text, recompute, False, "native"),
     )
 
 
 def test_a_forward_that_kept_nothing_cannot_be_differentiated() -> None:
     tensors = leaves(*(torch.randn(s) for s in [(2, 3), (2, 4), (2, 4), (16, 3), (16, 4)]))
-    h, _, _ = OPS.lstm_cell(*tensors, None, None, False, False)
+    h, _, _ = OPS.lstm_cell(*tensors, None, None, False, False, "native")
     with pytest.raises(RuntimeError, match="keep=True"):
         h.sum().backward()
     x, eps, *weights = leaves(*scan_inputs(SMALL))
-    canvas = OPS.draw_scan(x, eps, None, weights, config_text(SMALL), *[False] * 4)[0]
+    canvas = OPS.draw_scan(x, eps, None, weights, config_text(SMALL), *[False] * 4, "native")[0]
     with pytest.raises(RuntimeError, match="save=True"):
         canvas.sum().backward()
 

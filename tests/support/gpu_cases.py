@@ -20,7 +20,8 @@ TINY_CASES = [
         for precision in ("fp32", "bf16")
     ),
     *(OperatorCase("lstm_cell", CELL, mode, p) for mode in MODES for p in ("fp32", "autocast")),
-    *(OperatorCase("draw_scan", SCAN, mode, "fp32") for mode in MODES),
+    *(OperatorCase("draw_scan", SCAN, mode, p) for mode in MODES for p in ("fp32", "autocast")),
+    OperatorCase("draw_generate", SCAN, "forward", "fp32"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Without a GPU: every test of this folder, in Triton's interpreter, in a process of its own."""
+"""Without a GPU: this folder's tests and tests/device in Triton's interpreter, in a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from tests.triton.conftest import IN_PROCESS
 def test_kernels_in_the_interpreter() -> None:
     pytest.importorskip("triton", reason="triton is not installed")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/triton"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "tests/triton",
+            "tests/device",
+        ],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

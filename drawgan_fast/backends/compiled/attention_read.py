@@ -19,7 +19,7 @@ from drawgan_fast.backends.compiled.kernels import Kernels
 from drawgan_fast.backends.compiled.registration import (
     check_shape,
     define,
-    kernels_on,
+    kernels_of,
     refuse_batched,
 )
 from drawgan_fast.backends.compiled.texts import spec_from, spec_text
@@ -45,7 +45,9 @@ def attention_read(
         return tuple(glimpse.to(result) for glimpse in glimpses)
     if not direct(tensors):
         return tuple(
-            torch.ops.drawgan_fast.attention_read(list(images), params, canvas, N, spec_text(spec))
+            torch.ops.drawgan_fast.attention_read(
+                list(images), params, canvas, N, spec_text(spec), kernels.name
+            )
         )
     if wants_gradient(tensors):
         return _Read.apply(kernels, N, spec, params, canvas, *images)
@@ -78,7 +80,9 @@ class _Read(torch.autograd.Function):
         if all(d is None for d in d_glimpses):
             return (None, None, None, *(None for _ in wants))
         if torch.is_grad_enabled() or not direct((params, canvas, *images, *d_glimpses)):
-            gradients = _traced_backward(images, params, canvas, d_glimpses, wants, ctx.N, ctx.spec)
+            gradients = _traced_backward(
+                images, params, canvas, d_glimpses, wants, ctx.N, ctx.spec, ctx.kernels.name
+            )
         else:
             gradients = ctx.kernels.attention_read_backward(
                 images, params, canvas, d_glimpses, wants, ctx.N, ctx.spec
@@ -94,13 +98,14 @@ def _traced_backward(
     wants: list[bool],
     N: int,
     spec: AttentionSpec,
+    backend: str,
 ) -> list[Tensor | None]:
     """As the kernels' own backward, through the registered operator."""
     B, C = images[0].shape[:2]
     given = [params.new_zeros(B, C, N, N) if d is None else d for d in d_glimpses]
     gradients = iter(
         torch.ops.drawgan_fast.attention_read_backward(
-            list(images), params, canvas, given, wants, N, spec_text(spec)
+            list(images), params, canvas, given, wants, N, spec_text(spec), backend
         )
     )
     return [next(gradients) if want else None for want in wants]
@@ -119,22 +124,22 @@ def _check(images: Sequence[Tensor], params: Tensor, canvas: Tensor | None) -> N
 
 
 def _operator(
-    images: list[Tensor], params: Tensor, canvas: Tensor | None, N: int, spec: str
+    images: list[Tensor], params: Tensor, canvas: Tensor | None, N: int, spec: str, backend: str
 ) -> list[Tensor]:
     _check(images, params, canvas)
-    kernels = kernels_on(params.device)
+    kernels = kernels_of(backend, params.device)
     return list(kernels.attention_read(images, params, canvas, N, spec_from(spec)))
 
 
 def _fake(
-    images: list[Tensor], params: Tensor, canvas: Tensor | None, N: int, spec: str
+    images: list[Tensor], params: Tensor, canvas: Tensor | None, N: int, spec: str, backend: str
 ) -> list[Tensor]:
     B, C = images[0].shape[:2]
     return [params.new_empty(B, C, N, N) for _ in range(len(images) + (canvas is not None))]
 
 
 def _setup_context(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
-    images, params, canvas, ctx.N, ctx.text = inputs
+    images, params, canvas, ctx.N, ctx.text, ctx.backend = inputs
     ctx.save_for_backward(params, canvas, *images)
 
 
@@ -144,9 +149,9 @@ def _formula(ctx: Any, d_glimpses: list[Tensor]) -> Any:
     of_images, of_params, of_canvas = ctx.needs_input_grad[:3]
     wants = [of_params, of_canvas, *of_images]
     d_params, d_canvas, *d_images = _traced_backward(
-        images, params, canvas, d_glimpses, wants, ctx.N, spec_from(ctx.text)
+        images, params, canvas, d_glimpses, wants, ctx.N, spec_from(ctx.text), ctx.backend
     )
-    return d_images, d_params, d_canvas, None, None
+    return d_images, d_params, d_canvas, None, None, None
 
 
 def _backward_operator(
@@ -157,12 +162,13 @@ def _backward_operator(
     wants: list[bool],
     N: int,
     spec: str,
+    backend: str,
 ) -> list[Tensor]:
     _check(images, params, canvas)
     for index, d_glimpse in enumerate(d_glimpses):
         shape = (*images[0].shape[:2], N, N)
         check_shape(f"d_glimpses[{index}]", d_glimpse, shape, params.dtype)
-    kernels = kernels_on(params.device)
+    kernels = kernels_of(backend, params.device)
     gradients = kernels.attention_read_backward(
         images, params, canvas, d_glimpses, wants, N, spec_from(spec)
     )
@@ -177,6 +183,7 @@ def _backward_fake(
     wants: list[bool],
     N: int,
     spec: str,
+    backend: str,
 ) -> list[Tensor]:
     given = [params, canvas, *images]
     return [t.new_empty(t.shape) for t, want in zip(given, wants) if want and t is not None]
@@ -184,7 +191,7 @@ def _backward_fake(
 
 define(
     "attention_read",
-    "(Tensor[] images, Tensor params, Tensor? canvas, int N, str spec) -> Tensor[]",
+    "(Tensor[] images, Tensor params, Tensor? canvas, int N, str spec, str backend) -> Tensor[]",
     _operator,
     _fake,
     setup_context=_setup_context,
@@ -193,7 +200,7 @@ define(
 define(
     "attention_read_backward",
     "(Tensor[] images, Tensor params, Tensor? canvas, Tensor[] d_glimpses, bool[] wants, int N, "
-    "str spec) -> Tensor[]",
+    "str spec, str backend) -> Tensor[]",
     _backward_operator,
     _backward_fake,
 )

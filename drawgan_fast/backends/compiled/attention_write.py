@@ -19,7 +19,7 @@ from drawgan_fast.backends.compiled.kernels import Kernels
 from drawgan_fast.backends.compiled.registration import (
     check_shape,
     define,
-    kernels_on,
+    kernels_of,
     refuse_batched,
 )
 from drawgan_fast.backends.compiled.texts import spec_from, spec_text
@@ -44,7 +44,7 @@ def attention_write(
         return written.to(result)
     if not direct(tensors):
         return torch.ops.drawgan_fast.attention_write(
-            patch, params, canvas, size[0], size[1], spec_text(spec)
+            patch, params, canvas, size[0], size[1], spec_text(spec), kernels.name
         )
     if wants_gradient(tensors):
         return _Write.apply(kernels, patch, params, canvas, size, spec)
@@ -58,15 +58,15 @@ def _gradients(
     spec: AttentionSpec,
     wants: Sequence[bool],  # of patch, params and canvas
     *,
-    kernels: Kernels | None,
+    kernels: Kernels | str,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients in the order of ``wants``; without kernels, through the registered operator."""
+    """Gradients in the order of ``wants``; with a backend's name, as registered operators."""
     d_patch: Tensor | None = None
     d_params: Tensor | None = None
     if wants[0] or wants[1]:
-        if kernels is None:
+        if isinstance(kernels, str):
             d_patch, d_params = torch.ops.drawgan_fast.attention_write_backward(
-                patch, params, d_out, spec_text(spec)
+                patch, params, d_out, spec_text(spec), kernels
             )
         else:
             d_patch, d_params = kernels.attention_write_backward(patch, params, d_out, spec)
@@ -102,7 +102,7 @@ class _Write(torch.autograd.Function):
         if d_out is None:
             return None, None, None, None, None, None
         traced = torch.is_grad_enabled() or not direct((patch, params, d_out))
-        wants, kernels = ctx.needs_input_grad[1:], None if traced else ctx.kernels
+        wants, kernels = ctx.needs_input_grad[1:], ctx.kernels.name if traced else ctx.kernels
         gradients = _gradients(patch, params, d_out, ctx.spec, wants, kernels=kernels)
         return (None, *gradients, None, None)
 
@@ -120,21 +120,33 @@ def _check(patch: Tensor, params: Tensor, canvas: Tensor | None, size: tuple[int
 
 
 def _operator(
-    patch: Tensor, params: Tensor, canvas: Tensor | None, height: int, width: int, spec: str
+    patch: Tensor,
+    params: Tensor,
+    canvas: Tensor | None,
+    height: int,
+    width: int,
+    spec: str,
+    backend: str,
 ) -> Tensor:
     _check(patch, params, canvas, (height, width))
-    kernels, size = kernels_on(params.device), (height, width)
+    kernels, size = kernels_of(backend, params.device), (height, width)
     return kernels.attention_write(patch, params, canvas, size, spec_from(spec))
 
 
 def _fake(
-    patch: Tensor, params: Tensor, canvas: Tensor | None, height: int, width: int, spec: str
+    patch: Tensor,
+    params: Tensor,
+    canvas: Tensor | None,
+    height: int,
+    width: int,
+    spec: str,
+    backend: str,
 ) -> Tensor:
     return patch.new_empty(patch.shape[0], patch.shape[1], height, width)
 
 
 def _setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-    patch, params, _, _, _, ctx.text = inputs
+    patch, params, _, _, _, ctx.text, ctx.backend = inputs
     ctx.save_for_backward(patch, params)
 
 
@@ -142,27 +154,28 @@ def _formula(ctx: Any, d_out: Tensor) -> Any:
     refuse_batched("attention_write", (d_out,))
     patch, params = ctx.saved_tensors
     spec = spec_from(ctx.text)
-    gradients = _gradients(patch, params, d_out, spec, ctx.needs_input_grad, kernels=None)
-    return (*gradients, None, None, None)
+    gradients = _gradients(patch, params, d_out, spec, ctx.needs_input_grad, kernels=ctx.backend)
+    return (*gradients, None, None, None, None)
 
 
 def _backward_operator(
-    patch: Tensor, params: Tensor, d_out: Tensor, spec: str
+    patch: Tensor, params: Tensor, d_out: Tensor, spec: str, backend: str
 ) -> tuple[Tensor, Tensor]:
     _check(patch, params, d_out, (d_out.shape[-2], d_out.shape[-1]))
-    kernels = kernels_on(params.device)
+    kernels = kernels_of(backend, params.device)
     return kernels.attention_write_backward(patch, params, d_out, spec_from(spec))
 
 
 def _backward_fake(
-    patch: Tensor, params: Tensor, d_out: Tensor, spec: str
+    patch: Tensor, params: Tensor, d_out: Tensor, spec: str, backend: str
 ) -> tuple[Tensor, Tensor]:
     return patch.new_empty(patch.shape), params.new_empty(params.shape)
 
 
 define(
     "attention_write",
-    "(Tensor patch, Tensor params, Tensor? canvas, int height, int width, str spec) -> Tensor",
+    "(Tensor patch, Tensor params, Tensor? canvas, int height, int width, str spec, "
+    "str backend) -> Tensor",
     _operator,
     _fake,
     setup_context=_setup_context,
@@ -170,7 +183,7 @@ define(
 )
 define(
     "attention_write_backward",
-    "(Tensor patch, Tensor params, Tensor d_out, str spec) -> (Tensor, Tensor)",
+    "(Tensor patch, Tensor params, Tensor d_out, str spec, str backend) -> (Tensor, Tensor)",
     _backward_operator,
     _backward_fake,
 )

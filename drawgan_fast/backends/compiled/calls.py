@@ -8,6 +8,7 @@ something watches: a compiler, an exporter, a dispatch mode, a tensor subclass.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -127,9 +128,21 @@ def pointer(tensor: Tensor | None) -> int:
 
 def autocast_bf16(tensor: Tensor) -> bool:
     """Whether autocast lets products of a tensor's kind round their operands to bfloat16."""
-    device = tensor.device.type
-    return (
-        tensor.dtype is torch.float32
-        and torch.is_autocast_enabled(device)
-        and torch.get_autocast_dtype(device) is torch.bfloat16
-    )
+    return tensor.dtype is torch.float32 and autocasts_to_bf16(tensor.device.type)
+
+
+def autocasts_to_bf16(device: str) -> bool:
+    """Whether autocast is on for a type of device, and with bfloat16."""
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) is torch.bfloat16
+
+
+def on(tensor: Tensor) -> AbstractContextManager[object]:
+    """A context in which kernels run on the tensor's device."""
+    return on_device(tensor.device)
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which that device is the current one, if there is such a thing."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)

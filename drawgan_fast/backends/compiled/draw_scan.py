@@ -19,7 +19,7 @@ from drawgan_fast.backends.compiled.kernels import Gradients, Kernels, Options, 
 from drawgan_fast.backends.compiled.registration import (
     check_shape,
     define,
-    kernels_on,
+    kernels_of,
     refuse_batched,
 )
 from drawgan_fast.backends.compiled.texts import config_from, config_text
@@ -120,7 +120,9 @@ def _scan(
     if not direct(tensors):
         text = config_text(cfg)
         return Scan(
-            *torch.ops.drawgan_fast.draw_scan(x, eps, prior_eps, given, text, *options)
+            *torch.ops.drawgan_fast.draw_scan(
+                x, eps, prior_eps, given, text, *options, kernels.name
+            )
         ), result
     if options.save:
         return Scan(*_Scan.apply(kernels, cfg, options, x, eps, prior_eps, *given)), result
@@ -191,7 +193,9 @@ class _Scan(torch.autograd.Function):
         forward = (x, eps, prior_eps, weights, saved, mu, log_sigma)
         if torch.is_grad_enabled() or not direct(tensors):
             text = config_text(ctx.cfg)
-            return (None, None, None, *_traced_backward(forward, given, wants, text, ctx.options))
+            name = ctx.kernels.name
+            found = _traced_backward(forward, given, wants, text, ctx.options, name)
+            return (None, None, None, *found)
         found = ctx.kernels.draw_scan_backward(*forward, given, wants, ctx.cfg, ctx.options)
         return (None, None, None, *found)
 
@@ -202,11 +206,12 @@ def _traced_backward(
     wants: list[bool],
     config: str,
     options: Options,
+    backend: str,
 ) -> list[Tensor | None]:
     """As the kernels' own backward, through the registered operator."""
     gradients = iter(
         torch.ops.drawgan_fast.draw_scan_backward(
-            *forward, *given, wants, config, options.recompute, options.bf16
+            *forward, *given, wants, config, options.recompute, options.bf16, backend
         )
     )
     return [next(gradients) if want else None for want in wants]
@@ -242,12 +247,17 @@ def _operator(
     prior_eps: Tensor | None,
     weights: list[Tensor],
     config: str,
-    *options: bool,
+    save: bool,
+    recompute: bool,
+    bf16: bool,
+    trace: bool,
+    backend: str,
 ) -> list[Tensor]:
     cfg = config_from(config)
     _check(x, eps, prior_eps, weights, cfg)
-    kernels = kernels_on(x.device)
-    return list(kernels.draw_scan(x, eps, prior_eps, weights, cfg, Options(*options)))
+    options = Options(save, recompute, bf16, trace)
+    kernels = kernels_of(backend, x.device)
+    return list(kernels.draw_scan(x, eps, prior_eps, weights, cfg, options))
 
 
 def _fake(
@@ -256,18 +266,23 @@ def _fake(
     prior_eps: Tensor | None,
     weights: list[Tensor],
     config: str,
-    *options: bool,
+    save: bool,
+    recompute: bool,
+    bf16: bool,
+    trace: bool,
+    backend: str,
 ) -> list[Tensor]:
-    cfg, chosen = config_from(config), Options(*options)
+    cfg, options = config_from(config), Options(save, recompute, bf16, trace)
     T, B = int(eps.shape[0]), x.shape[0]  # the number of steps is static
     prior = 0 if prior_eps is None else prior_eps.shape[1]
-    out = allocate(x, T, prior, cfg, chosen)
-    size = kernels_on(x.device, running=False).saved_bytes(cfg, T, B, prior, x.dtype, chosen)
+    out = allocate(x, T, prior, cfg, options)
+    kernels = kernels_of(backend, x.device, running=False)
+    size = kernels.saved_bytes(cfg, T, B, prior, x.dtype, options)
     return list(out._replace(saved=x.new_empty(size, dtype=torch.uint8)))
 
 
 def _setup_context(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
-    x, eps, prior_eps, weights, ctx.config, *options = inputs
+    x, eps, prior_eps, weights, ctx.config, *options, ctx.backend = inputs
     ctx.options = Options(*options)
     out = Scan(*output)
     ctx.mark_non_differentiable(*out[len(Gradients._fields) :])
@@ -286,8 +301,8 @@ def _formula(ctx: Any, gradients: list[Tensor | None]) -> Any:
     if any(wants):
         x, eps, prior_eps, saved, mu, log_sigma, *weights = ctx.saved_tensors
         forward = (x, eps, prior_eps, weights, saved, mu, log_sigma)
-        out = _traced_backward(forward, given, wants, ctx.config, ctx.options)
-    return (*out[:3], out[3:], None, None, None, None, None)
+        out = _traced_backward(forward, given, wants, ctx.config, ctx.options, ctx.backend)
+    return (*out[:3], out[3:], None, None, None, None, None, None)
 
 
 def _backward_operator(
@@ -307,12 +322,13 @@ def _backward_operator(
     config: str,
     recompute: bool,
     bf16: bool,
+    backend: str,
 ) -> list[Tensor]:
     cfg = config_from(config)
     _check(x, eps, prior_eps, weights, cfg)
     options = Options(save=True, recompute=recompute, bf16=bf16, trace=False)
     (T, B, Z), prior = eps.shape, 0 if prior_eps is None else prior_eps.shape[1]
-    kernels = kernels_on(x.device)
+    kernels = kernels_of(backend, x.device)
     size = kernels.saved_bytes(cfg, T, B, prior, x.dtype, options)
     check_shape("saved", saved, (size,), torch.uint8)
     for name, tensor, shape in (
@@ -348,6 +364,7 @@ def _backward_fake(
     config: str,
     recompute: bool,
     bf16: bool,
+    backend: str,
 ) -> list[Tensor]:
     given = (x, eps, prior_eps, *weights)
     return [t.new_empty(t.shape) for t, want in zip(given, wants) if want and t is not None]
@@ -356,7 +373,7 @@ def _backward_fake(
 define(
     "draw_scan",
     "(Tensor x, Tensor eps, Tensor? prior_eps, Tensor[] weights, str config, bool save, "
-    "bool recompute, bool bf16, bool trace) -> Tensor[]",
+    "bool recompute, bool bf16, bool trace, str backend) -> Tensor[]",
     _operator,
     _fake,
     setup_context=_setup_context,
@@ -366,7 +383,8 @@ define(
     "draw_scan_backward",
     "(Tensor x, Tensor eps, Tensor? prior_eps, Tensor[] weights, Tensor saved, Tensor mu, "
     "Tensor log_sigma, Tensor? d_canvas, Tensor? d_mu, Tensor? d_log_sigma, Tensor? d_kl, "
-    "Tensor? d_prior_canvas, bool[] wants, str config, bool recompute, bool bf16) -> Tensor[]",
+    "Tensor? d_prior_canvas, bool[] wants, str config, bool recompute, bool bf16, str backend) "
+    "-> Tensor[]",
     _backward_operator,
     _backward_fake,
 )

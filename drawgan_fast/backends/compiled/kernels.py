@@ -74,6 +74,8 @@ class Kernels(Protocol):
     ``wants`` and None for the others.
     """
 
+    name: str
+    """Of the backend, as it stands in a graph that has called these kernels."""
     device: str
     """Type of the device that they run on."""
     dtypes: tuple[torch.dtype, ...]

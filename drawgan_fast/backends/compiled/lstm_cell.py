@@ -20,7 +20,7 @@ from drawgan_fast.backends.compiled.kernels import Kernels
 from drawgan_fast.backends.compiled.registration import (
     check_shape,
     define,
-    kernels_on,
+    kernels_of,
     refuse_batched,
 )
 from drawgan_fast.backends.precision import computing_dtype, result_dtype
@@ -59,7 +59,7 @@ def lstm_cell(
     bf16 = autocast_bf16(x)
     keep = wants_gradient(tensors)
     if not direct(tensors):
-        h, c, _ = torch.ops.drawgan_fast.lstm_cell(*tensors, bf16, keep)
+        h, c, _ = torch.ops.drawgan_fast.lstm_cell(*tensors, bf16, keep, kernels.name)
         return h, c
     if keep:
         return _Cell.apply(kernels, *tensors, bf16)
@@ -73,13 +73,13 @@ def _gradients(
     d_c_out: Tensor | None,
     needs: Sequence[bool],  # of x, h, c, w_ih, w_hh, b_ih and b_hh
     *,
-    kernels: Kernels | None,
+    kernels: Kernels | str,
 ) -> list[Tensor | None]:
-    """Gradients in the order of ``needs``; without kernels, through the registered operator."""
+    """Gradients in the order of ``needs``; with a backend's name, as registered operators."""
     wants = [*needs[:5], needs[5] or needs[6]]
-    if kernels is None:
+    if isinstance(kernels, str):
         given = iter(
-            torch.ops.drawgan_fast.lstm_cell_backward(list(saved), d_h_out, d_c_out, wants)
+            torch.ops.drawgan_fast.lstm_cell_backward(list(saved), d_h_out, d_c_out, wants, kernels)
         )
         gradients = [next(given) if want else None for want in wants]
     else:
@@ -123,7 +123,7 @@ class _Cell(torch.autograd.Function):
         refuse_batched("lstm_cell", (d_h_out, d_c_out))
         saved = ctx.saved_tensors
         traced = torch.is_grad_enabled() or not direct((*saved, d_h_out, d_c_out))
-        needs, kernels = ctx.needs_input_grad[1:], None if traced else ctx.kernels
+        needs, kernels = ctx.needs_input_grad[1:], ctx.kernels.name if traced else ctx.kernels
         return (None, *_gradients(saved, d_h_out, d_c_out, needs, kernels=kernels), None)
 
 
@@ -137,6 +137,7 @@ def _operator(
     b_hh: Tensor | None,
     bf16: bool,
     keep: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if x.dim() != 2 or h.dim() != 2:
         raise ValueError(f"x and h must be matrices, got {list(x.shape)} and {list(h.shape)}")
@@ -150,7 +151,7 @@ def _operator(
         ("b_hh", b_hh, (4 * K,)),
     ):
         check_shape(name, tensor, shape, x.dtype)
-    kernels = kernels_on(x.device)
+    kernels = kernels_of(backend, x.device)
     h_out, c_out, gates = kernels.lstm_cell(x, h, c, w_ih, w_hh, b_ih, b_hh, bf16, keep)
     return h_out, c_out, x.new_empty(0) if gates is None else gates
 
@@ -165,6 +166,7 @@ def _fake(
     b_hh: Tensor | None,
     bf16: bool,
     keep: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     B, K = h.shape
     gates = x.new_empty(B, 4 * K) if keep else x.new_empty(0)
@@ -172,7 +174,7 @@ def _fake(
 
 
 def _setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, h, c, w_ih, w_hh, _, _, _, ctx.keep = inputs
+    x, h, c, w_ih, w_hh, _, _, _, ctx.keep, ctx.backend = inputs
     _, c_out, gates = output
     ctx.mark_non_differentiable(gates)
     ctx.set_materialize_grads(False)
@@ -183,11 +185,11 @@ def _formula(ctx: Any, d_h_out: Tensor | None, d_c_out: Tensor | None, _: Any) -
     if not ctx.keep:
         raise RuntimeError("lstm_cell must be called with keep=True to be differentiated")
     if d_h_out is None and d_c_out is None:
-        return (None,) * 9
+        return (None,) * 10
     refuse_batched("lstm_cell", (d_h_out, d_c_out))
     needs = ctx.needs_input_grad
-    gradients = _gradients(ctx.saved_tensors, d_h_out, d_c_out, needs, kernels=None)
-    return (*gradients, None, None)
+    gradients = _gradients(ctx.saved_tensors, d_h_out, d_c_out, needs, kernels=ctx.backend)
+    return (*gradients, None, None, None)
 
 
 def _backward_operator(
@@ -195,6 +197,7 @@ def _backward_operator(
     d_h_out: Tensor | None,
     d_c_out: Tensor | None,
     wants: list[bool],
+    backend: str,
 ) -> list[Tensor]:
     x, h, c, w_ih, w_hh, gates, c_out = saved
     (B, D), K = x.shape, h.shape[1]
@@ -209,7 +212,7 @@ def _backward_operator(
         ("d_c_out", d_c_out, (B, K)),
     ):
         check_shape(name, tensor, shape, x.dtype)
-    gradients = kernels_on(x.device).lstm_cell_backward(saved, d_h_out, d_c_out, wants)
+    gradients = kernels_of(backend, x.device).lstm_cell_backward(saved, d_h_out, d_c_out, wants)
     return [gradient for gradient in gradients if gradient is not None]
 
 
@@ -218,6 +221,7 @@ def _backward_fake(
     d_h_out: Tensor | None,
     d_c_out: Tensor | None,
     wants: list[bool],
+    backend: str,
 ) -> list[Tensor]:
     x, h, c, w_ih, w_hh = saved[:5]
     shapes = [t.shape for t in (x, h, c, w_ih, w_hh)] + [w_ih.shape[:1]]
@@ -227,7 +231,7 @@ def _backward_fake(
 define(
     "lstm_cell",
     "(Tensor x, Tensor h, Tensor c, Tensor w_ih, Tensor w_hh, Tensor? b_ih, Tensor? b_hh, "
-    "bool bf16, bool keep) -> (Tensor, Tensor, Tensor)",
+    "bool bf16, bool keep, str backend) -> (Tensor, Tensor, Tensor)",
     _operator,
     _fake,
     setup_context=_setup_context,
@@ -235,7 +239,7 @@ define(
 )
 define(
     "lstm_cell_backward",
-    "(Tensor[] saved, Tensor? d_h_out, Tensor? d_c_out, bool[] wants) -> Tensor[]",
+    "(Tensor[] saved, Tensor? d_h_out, Tensor? d_c_out, bool[] wants, str backend) -> Tensor[]",
     _backward_operator,
     _backward_fake,
 )

@@ -15,11 +15,11 @@ NAMESPACE = "drawgan_fast"
 DEVICES = ("cpu", "cuda")
 
 
-def kernels_on(device: torch.device, *, running: bool = True) -> Kernels:
-    """The kernels that run a registered operator there: the forced backend's, or the first."""
+def kernels_of(backend: str, device: torch.device, *, running: bool = True) -> Kernels:
+    """The kernels of the backend that a registered operator names."""
     from drawgan_fast.backends.registry import compiled_kernels  # it imports the backends
 
-    return compiled_kernels(device, running=running)
+    return compiled_kernels(backend, device, running=running)
 
 
 def define(
@@ -35,8 +35,8 @@ def define(
 
     Args:
         name: of the operator.
-        schema: its arguments and returns, functional.
-        run: the implementation on tensors of one dtype and device; see :func:`kernels_on`.
+        schema: its arguments and returns, functional; the last argument names the backend.
+        run: the implementation on tensors of one dtype and device; see :func:`kernels_of`.
         fake: shapes and dtypes of what ``run`` returns, for symbolic sizes too.
         setup_context, backward: the autograd formula; without them a gradient is refused.
     """

@@ -13,6 +13,7 @@ from drawgan_fast.backends.native.lstm_cell import lstm_cell, lstm_cell_backward
 class NativeKernels:
     """See ``Kernels``."""
 
+    name = "native"
     device = "cpu"
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
     attention_dtypes = dtypes

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.backends.compiled.calls import dense
-from drawgan_fast.backends.triton.launch import attention_launch, on, target
+from drawgan_fast.backends.compiled.calls import dense, on
+from drawgan_fast.backends.triton.launch import attention_launch, target
 from drawgan_fast.kernels.attention_read import (
     attention_read_backward_kernel,
     attention_read_kernel,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.backends.compiled.calls import dense
-from drawgan_fast.backends.triton.launch import attention_launch, on, target
+from drawgan_fast.backends.compiled.calls import dense, on
+from drawgan_fast.backends.triton.launch import attention_launch, target
 from drawgan_fast.kernels.attention_write import (
     attention_write_backward_kernel,
     attention_write_kernel,

@@ -9,9 +9,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from drawgan_fast.backends.compiled import CompiledBackend, Kernels
+from drawgan_fast.backends.compiled.limits import (
+    against_capability,
+    against_float64,
+    against_windows,
+    tensors_of,
+)
 from drawgan_fast.backends.tracing import constant_when_traced
 
 MAX_N = 64
@@ -53,30 +58,13 @@ class TritonBackend(CompiledBackend):
 
     def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
         """Strided float tensors of at most 32 bits on one supported GPU, windows up to 64×64."""
-        reason = super().can_run(op, args)
-        if reason is not None:
-            return reason
-        for name, value in args.items():
-            for tensor in value if isinstance(value, tuple) else (value,):
-                if isinstance(tensor, Tensor) and tensor.dtype is torch.float64:
-                    return f"{name} has dtype torch.float64, and it computes in float32"
-        sizes = {"N": args.get("N", 1)}
-        if op == "attention_write":
-            sizes = {"N": args["patch"].shape[-1]}
-        elif "cfg" in args and args["cfg"].attention:
-            sizes = {name: getattr(args["cfg"], name) for name in ("read_size", "write_size")}
-        for name, N in sizes.items():
-            if N > MAX_N:
-                return f"{name} is {N}, and its windows have at most {MAX_N} grid points a side"
-        first = next(t for t in _tensors(args))
-        return _unsupported(first.device)
-
-
-def _tensors(args: Mapping[str, Any]) -> Any:
-    for value in args.values():
-        for tensor in value if isinstance(value, tuple) else (value,):
-            if isinstance(tensor, Tensor):
-                yield tensor
+        first = next(tensor for _, tensor in tensors_of(args))
+        return (
+            super().can_run(op, args)
+            or against_float64(args)
+            or against_windows(op, args, MAX_N)
+            or against_capability(first.device, MIN_CAPABILITY)
+        )
 
 
 # A compiler that traces a call takes the answers as they are.
@@ -93,19 +81,4 @@ def _unavailable() -> str | None:
     except Exception as error:
         # Whatever a broken installation raises, the package must still run on the reference.
         return f"triton cannot be imported: {error}"
-    return None
-
-
-@constant_when_traced
-@lru_cache(maxsize=64)
-def _unsupported(device: torch.device) -> str | None:
-    """Why the kernels do not run on this device, or None if they do."""
-    if device.type != "cuda" or torch.version.hip:
-        return None
-    capability = torch.cuda.get_device_capability(device)
-    if capability < MIN_CAPABILITY:
-        name = torch.cuda.get_device_name(device)
-        wanted = ".".join(map(str, MIN_CAPABILITY))
-        has = ".".join(map(str, capability))
-        return f"{name} has compute capability {has}, and its kernels need {wanted}"
     return None

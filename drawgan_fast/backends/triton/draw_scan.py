@@ -1,92 +1,49 @@
-"""draw_scan on a GPU, first tier: one launch a phase, library products between them.
+"""Steps of draw_scan in Triton: one launch a phase, library products between them.
 
 Nothing here waits for the device, so a training step can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import triton
 from torch import Tensor
 
-from drawgan_fast.backends.compiled.calls import dense
-from drawgan_fast.backends.compiled.kernels import Options, Scan, allocate
-from drawgan_fast.backends.precision import without_autocast
+from drawgan_fast.backends.scan.arrays import Segment, Sizes
+from drawgan_fast.backends.scan.forward import Forward
 from drawgan_fast.backends.triton import attention_read as read
 from drawgan_fast.backends.triton import attention_write as write
 from drawgan_fast.backends.triton.launch import (
     attention_launch,
     block_n,
-    on,
     pointwise_block,
     target,
 )
 from drawgan_fast.backends.triton.lstm_cell import pointwise
-from drawgan_fast.backends.triton.scan_arrays import (
-    Segment,
-    Sizes,
-    State,
-    new_segment,
-    product_dtype,
-    saved_bytes,
-    saved_segment,
-    saved_state,
-)
-from drawgan_fast.backends.triton.scan_weights import ScanWeights, pack
-from drawgan_fast.draw_config import DrawConfig
 from drawgan_fast.kernels.draw_boundary import draw_boundary_kernel
 from drawgan_fast.kernels.latent_sample import latent_sample_kernel
 from drawgan_fast.window_map import window_map
 
 
-class Forward:
-    """Runs steps of one call.
+class ForwardSteps:
+    """Runs steps of one call."""
 
-    Args:
-        x: [B, C, H, W], eps: [T, B, Z], prior_eps: [T, B', Z], all contiguous.
-        out: where μ and log σ go; None when forward runs again in backward.
-    """
-
-    def __init__(
-        self,
-        x: Tensor,
-        eps: Tensor,
-        prior_eps: Tensor | None,
-        weights: ScanWeights,
-        s: Sizes,
-        out: Scan | None,
-    ) -> None:
-        self.x, self.eps, self.prior_eps, self.weights, self.s = x, eps, prior_eps, weights, s
+    def __init__(self, call: Forward) -> None:
+        self.call, self.s, self.x, self.weights = call, call.s, call.x, call.weights
         # Forward again: nobody asks a second time, and one step's room serves all.
-        unasked = eps.new_empty(s.B, s.cfg.latent_size).expand_as(eps)
-        self.mu, self.log_sigma = (unasked, unasked) if out is None else (out.mu, out.log_sigma)
-        self.kl = eps.new_zeros(s.B, dtype=torch.float64)
-        self.posterior = weights.posterior.new_empty(s.B, 2 * s.cfg.latent_size)
-
-    def start(self, segment: Segment) -> None:
-        """Zero states, an empty canvas; the first read window is its bias."""
-        for array in State.at(segment, 0):
-            array.zero_()
-        if self.s.cfg.attention:
-            segment.projections[0, :, -5:] = self.weights.projection_b[-5:]
+        unasked = call.eps.new_empty(call.s.B, call.s.cfg.latent_size).expand_as(call.eps)
+        self.mu = unasked if call.mu is None else call.mu
+        self.log_sigma = unasked if call.log_sigma is None else call.log_sigma
+        self.posterior = self.weights.posterior.new_empty(self.s.B, 2 * self.s.cfg.latent_size)
 
     def run(self, segment: Segment, first: int, n: int) -> None:
-        """Steps [first, first + n) into a segment whose row 0 holds the state."""
-        s, rows = self.s, segment.rows
-        rows[:n, : s.B, s.R : s.h_enc] = 0
-        if self.prior_eps is not None:
-            end = s.z + s.cfg.latent_size
-            rows[:n, s.B :, s.z : end] = self.prior_eps[first : first + n]
-        if s.B and not s.cfg.attention:
-            rows[:n, : s.B, : s.R // 2] = self.x.flatten(1)
+        """See ``scan.forward.Steps``."""
         for t in range(n):
-            if s.B:
+            if self.s.B:
                 if t == 0:
                     self._read(segment)
                 self._encode(segment, t, first + t)
-            self._decode(segment, t, reads=s.B > 0 and t + 1 < n)
+            self._decode(segment, t, reads=self.s.B > 0 and t + 1 < n)
 
     def _glimpses(self, segment: Segment, t: int) -> tuple[Tensor, Tensor]:
         """Where the glimpses of the image and of the error image before step t go."""
@@ -115,11 +72,11 @@ class Forward:
         block, _ = blocks(s.cfg.latent_size)
         latent_sample_kernel[(B,)](
             self.posterior,
-            self.eps[step],
+            self.call.eps[step],
             row[:, s.z :],
             self.mu[step],
             self.log_sigma[step],
-            self.kl,
+            self.call.kl,
             row.stride(0),
             Z=s.cfg.latent_size,
             BLOCK_Z=block,
@@ -184,59 +141,6 @@ def boundary(
         BLOCK_READ=block_n(cfg.read_size),
         **launch,
     )
-
-
-def draw_scan(
-    x: Tensor,  # [B, C, H, W]
-    eps: Tensor,  # [T, B, Z]
-    prior_eps: Tensor | None,  # [T, B', Z]
-    weights: Sequence[Tensor],  # sixteen, or twelve without attention
-    cfg: DrawConfig,
-    options: Options,
-) -> Scan:
-    """See ``Kernels.draw_scan``."""
-    T, B, _ = eps.shape
-    prior = 0 if prior_eps is None else prior_eps.shape[1]
-    s = Sizes(cfg, T, B, B + prior)
-    x, eps = dense(x), dense(eps)
-    prior_eps = None if prior_eps is None else dense(prior_eps)
-    out = allocate(x, T, prior, cfg, options)
-    if options.save:
-        size = saved_bytes(cfg, T, B, prior, x.dtype, options)
-        out = out._replace(saved=x.new_empty(size, dtype=torch.uint8))
-    with torch.no_grad(), without_autocast(x.device), on(x):
-        keeps_all = options.save and not options.recompute
-        fits = saved_segment(s, options, out.saved) if keeps_all else None
-        segment = fits or new_segment(s, options, x)
-        packed = pack(weights, s, product_dtype(options))
-        forward = Forward(x, eps, prior_eps, packed, s, out)
-        forward.start(segment)
-        length, n = s.segment(options), 0
-        for i, first in enumerate(range(0, T, max(length, 1))):
-            if first:
-                State.at(segment, 0).copy_(State.at(segment, length))
-            if options.save and options.recompute:
-                saved_state(s, options, out.saved, i).copy_(State.at(segment, 0))
-            n = min(length, T - first)
-            forward.run(segment, first, n)
-            if options.trace:
-                _trace(out, segment, s, first, n)
-        out.canvas.copy_(segment.canvases[n, :B])
-        out.prior_canvas.copy_(segment.canvases[n, B:])
-        out.kl.copy_(forward.kl)
-    return out
-
-
-def _trace(out: Scan, segment: Segment, s: Sizes, first: int, n: int) -> None:
-    steps = slice(first, first + n)
-    out.canvases[steps] = segment.canvases[1 : n + 1, : s.B]
-    out.prior_canvases[steps] = segment.canvases[1 : n + 1, s.B :]
-    if not s.cfg.attention:
-        return
-    window = slice(s.patch, s.patch + 5)
-    out.read_params[steps] = segment.projections[:n, : s.B, -5:]
-    out.write_params[steps] = segment.projections[1 : n + 1, : s.B, window]
-    out.prior_write_params[steps] = segment.projections[1 : n + 1, s.B :, window]
 
 
 def blocks(size: int) -> tuple[int, int]:

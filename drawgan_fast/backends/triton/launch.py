@@ -1,4 +1,4 @@
-"""How kernels are launched: block sizes and warps by shape, the precision of products, the device.
+"""How kernels are launched: block sizes and warps by shape, and the precision of products.
 
 Nothing is tuned at run time: sizes come from rules that hold on every GPU, and from a table of
 what was measured to be better: ``tuned.json``, written by ``python -m benchmarks.gpu --only tune``.
@@ -7,14 +7,12 @@ what was measured to be better: ``tuned.json``, written by ``python -m benchmark
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import triton
-from torch import Tensor
 
 INTERPRETED: bool = triton.knobs.runtime.interpret
 
@@ -124,10 +122,3 @@ def attention_launch(op: str, target: str, H: int, W: int, N: int) -> dict[str, 
 def pointwise_block(size: int) -> int:
     """Elements that a program of a pointwise kernel takes along a row."""
     return int(min(1024, triton.next_power_of_2(max(size, 1))))
-
-
-def on(tensor: Tensor) -> AbstractContextManager[object]:
-    """A context in which kernels run on the tensor's device."""
-    if tensor.device.type != "cuda" or tensor.device.index == torch.cuda.current_device():
-        return nullcontext()
-    return torch.cuda.device(tensor.device)

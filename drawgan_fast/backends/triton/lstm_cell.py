@@ -8,9 +8,9 @@ import torch
 import triton
 from torch import Tensor
 
-from drawgan_fast.backends.compiled.calls import dense
+from drawgan_fast.backends.compiled.calls import dense, on
 from drawgan_fast.backends.precision import without_autocast
-from drawgan_fast.backends.triton.launch import on, pointwise_block, precision, target
+from drawgan_fast.backends.triton.launch import pointwise_block, precision, target
 from drawgan_fast.kernels.lstm_cell import (
     lstm_cell_kernel,
     lstm_pointwise_backward_kernel,

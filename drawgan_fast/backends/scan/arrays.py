@@ -195,8 +195,8 @@ def saved_state(s: Sizes, options: Options, saved: Tensor, i: int) -> State:
     return State(*carve(saved[i * each : (i + 1) * each], shapes))
 
 
-def new_segment(s: Sizes, options: Options, like: Tensor) -> Segment:
-    """Arrays of one segment, not kept."""
-    shapes = segment_shapes(s, s.segment(options), product_dtype(options))
+def new_segment(s: Sizes, n: int, options: Options, like: Tensor) -> Segment:
+    """Arrays of n steps, not kept."""
+    shapes = segment_shapes(s, n, product_dtype(options))
     buffer = like.new_empty(_bytes(shapes), dtype=torch.uint8)
     return Segment(*carve(buffer, shapes))

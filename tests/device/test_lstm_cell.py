@@ -1,4 +1,4 @@
-"""The LSTM cell in Triton, whole and in two launches."""
+"""The LSTM cell on every tier."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ def inputs(B: int, D: int, K: int, device: str, *, bias: bool = True) -> list[Te
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("B", "D", "K"), [(1, 1, 1), (5, 7, 9), (33, 40, 20), (3, 130, 21)])
-def test_lstm_cell(device: str, B: int, D: int, K: int, bias: bool) -> None:
+def test_lstm_cell(tier: str, device: str, B: int, D: int, K: int, bias: bool) -> None:
     if bias:
-        assert_matches(cell, inputs(B, D, K, device), backend="triton")
+        assert_matches(cell, inputs(B, D, K, device), backend=tier)
         return
     assert_matches(
         lambda x, h, c, w_ih, w_hh: F.lstm_cell(x, (h, c), w_ih, w_hh, None, None),
         inputs(B, D, K, device, bias=False),
-        backend="triton",
+        backend=tier,
     )
 
 
 @pytest.mark.parametrize("looked_at", [0, 1])
-def test_one_state_without_a_gradient(device: str, looked_at: int) -> None:
-    assert_matches(lambda *t: cell(*t)[looked_at], inputs(3, 4, 5, device), backend="triton")
+def test_one_state_without_a_gradient(tier: str, device: str, looked_at: int) -> None:
+    assert_matches(lambda *t: cell(*t)[looked_at], inputs(3, 4, 5, device), backend=tier)
 
 
-def test_states_near_zero_lose_no_digits(device: str) -> None:
+def test_states_near_zero_lose_no_digits(tier: str, device: str) -> None:
     given = inputs(3, 4, 5, device)
     assert_matches(cell, [1e-4 * t for t in given[:3]] + given[3:5] + [0 * t for t in given[5:]],
-                   backend="triton")  # fmt: skip
+                   backend=tier)  # fmt: skip
 
 
-def test_no_samples(device: str) -> None:
-    assert_matches(cell, inputs(0, 4, 5, device), backend="triton")
+def test_no_samples(tier: str, device: str) -> None:
+    assert_matches(cell, inputs(0, 4, 5, device), backend=tier)
 
 
-def test_saturated_gates(device: str) -> None:
+def test_saturated_gates(tier: str, device: str) -> None:
     given = inputs(4, 3, 5, device)
     given[5] = given[5] * 200
-    got = assert_matches(cell, given, backend="triton")
+    got = assert_matches(cell, given, backend=tier)
     assert all(torch.isfinite(t).all() for t in got.outputs)
 
 
-def test_tanh_is_accurate_everywhere(device: str) -> None:
+def test_tanh_is_accurate_everywhere(tier: str, device: str) -> None:
     """Element by element: with i saturated and f shut, c is tanh of the sums of g."""
     K = 256
     sums = torch.cat([torch.logspace(-6, 1, K // 2), -torch.logspace(-6, 1, K // 2)])

@@ -1,8 +1,6 @@
-"""Reads and writes in Triton against the float64 truth, values and gradients."""
+"""Reads and writes on every tier against the float64 truth, values and gradients."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
@@ -37,14 +35,14 @@ def inputs(
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_conventions(device: str, name: str) -> None:
-    assert_matches(attend(3, (9, 13), name), inputs(2, 2, (9, 13), 3, device), backend="triton")
+def test_conventions(tier: str, device: str, name: str) -> None:
+    assert_matches(attend(3, (9, 13), name), inputs(2, 2, (9, 13), 3, device), backend=tier)
 
 
 @pytest.mark.parametrize("normalisation", ["softmax", "add", "max", "each", "total", "none"])
-def test_normalisations(device: str, normalisation: str) -> None:
+def test_normalisations(tier: str, device: str, normalisation: str) -> None:
     spec = AttentionSpec(normalisation=normalisation, eps=1e-3)
-    assert_matches(attend(4, (11, 8), spec), inputs(3, 1, (11, 8), 4, device), backend="triton")
+    assert_matches(attend(4, (11, 8), spec), inputs(3, 1, (11, 8), 4, device), backend=tier)
 
 
 @pytest.mark.parametrize(
@@ -52,62 +50,62 @@ def test_normalisations(device: str, normalisation: str) -> None:
     [(1, 1, (1, 1), 1), (2, 3, (5, 40), 2), (2, 1, (37, 70), 5), (1, 2, (33, 16), 17),
      (1, 1, (28, 28), 40), (3, 1, (13, 29), 12)],
 )  # fmt: skip
-def test_sizes(device: str, B: int, C: int, size: tuple[int, int], N: int) -> None:
-    assert_matches(attend(N, size, "paper"), inputs(B, C, size, N, device), backend="triton")
+def test_sizes(tier: str, device: str, B: int, C: int, size: tuple[int, int], N: int) -> None:
+    assert_matches(attend(N, size, "paper"), inputs(B, C, size, N, device), backend=tier)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_types_compute_in_float32(device: str, dtype: torch.dtype) -> None:
+def test_half_types_compute_in_float32(tier: str, device: str, dtype: torch.dtype) -> None:
     got = assert_matches(
-        attend(3, (9, 13), "paper"), inputs(2, 2, (9, 13), 3, device, dtype), backend="triton"
+        attend(3, (9, 13), "paper"), inputs(2, 2, (9, 13), 3, device, dtype), backend=tier
     )
     assert {t.dtype for t in got.outputs} == {dtype}
 
 
-def test_empty_batches(device: str) -> None:
+def test_empty_batches(tier: str, device: str) -> None:
     got = assert_matches(
-        attend(3, (9, 13), "paper"), inputs(0, 2, (9, 13), 3, device), backend="triton"
+        attend(3, (9, 13), "paper"), inputs(0, 2, (9, 13), 3, device), backend=tier
     )
     assert [g.shape[0] for g in got.gradients if g is not None] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("images", [1, 2, 3])
-def test_images_through_one_window(device: str, images: int) -> None:
+def test_images_through_one_window(tier: str, device: str, images: int) -> None:
     given = [torch.rand(2, 1, 8, 9, device=device) for _ in range(images)]
     params = windows(2, torch.float32).to(device)
     assert_matches(
         lambda params, *xs: F.attention_read(xs if images > 1 else xs[0], params, 3),
         [params, *given],
-        backend="triton",
+        backend=tier,
     )
 
 
 @pytest.mark.parametrize("looked_at", [0, 1])
-def test_one_glimpse_without_a_gradient(device: str, looked_at: int) -> None:
+def test_one_glimpse_without_a_gradient(tier: str, device: str, looked_at: int) -> None:
     x, canvas, params, _ = inputs(2, 2, (9, 13), 3, device)
     assert_matches(
         lambda *t: F.attention_read(t[0], t[2], 3, canvas=t[1])[looked_at],
         [x, canvas, params],
-        backend="triton",
+        backend=tier,
     )
 
 
 @pytest.mark.parametrize("frozen", [(0,), (1,), (0, 1), (2,), (1, 2, 3)])
-def test_gradients_of_some_inputs(device: str, frozen: tuple[int, ...]) -> None:
+def test_gradients_of_some_inputs(tier: str, device: str, frozen: tuple[int, ...]) -> None:
     given = inputs(2, 2, (9, 13), 3, device)
-    assert_matches(attend(3, (9, 13), "paper"), given, backend="triton", frozen=frozen)
+    assert_matches(attend(3, (9, 13), "paper"), given, backend=tier, frozen=frozen)
 
 
-def test_a_write_without_a_canvas(device: str) -> None:
+def test_a_write_without_a_canvas(tier: str, device: str) -> None:
     _, _, params, patch = inputs(2, 2, (9, 13), 3, device)
     assert_matches(
         lambda patch, params: F.attention_write(patch, params, (9, 13)),
         [patch, params],
-        backend="triton",
+        backend=tier,
     )
 
 
-def test_layout_does_not_matter(device: str) -> None:
+def test_layout_does_not_matter(tier: str, device: str) -> None:
     given = inputs(2, 2, (9, 13), 3, device)
     function = attend(3, (9, 13), "paper")
     for one, other in zip(function(*given), function(*map(strided, given))):
@@ -116,7 +114,7 @@ def test_layout_does_not_matter(device: str) -> None:
 
 @pytest.mark.parametrize("name", ["paper", "natsu", "vivanov", "shuaiyihuang"])
 @pytest.mark.parametrize("extreme", [-1e4, -60.0, 60.0, 1e4, 1e30])
-def test_finite_windows_are_finite(device: str, name: str, extreme: float) -> None:
+def test_finite_windows_are_finite(tier: str, device: str, name: str, extreme: float) -> None:
     x, canvas, _, patch = inputs(5, 1, (9, 13), 3, device)
     params = (0.1 * torch.randn(5, 5) + extreme * torch.eye(5)).to(device)
     given = [t.requires_grad_() for t in (x, canvas, params, patch)]
@@ -125,38 +123,10 @@ def test_finite_windows_are_finite(device: str, name: str, extreme: float) -> No
     assert all(torch.isfinite(t).all() for t in (*outputs, *gradients))
 
 
-def test_results_are_the_same_on_every_run(device: str) -> None:
+def test_results_are_the_same_on_every_run(tier: str, device: str) -> None:
     given = [t.requires_grad_() for t in inputs(3, 2, (19, 40), 5, device)]
     runs = []
     for _ in range(2):
         outputs = attend(5, (19, 40), "paper")(*given)
         runs.append([*outputs, *torch.autograd.grad(sum(o.sum() for o in outputs), given)])
     assert all(torch.equal(one, other) for one, other in zip(*runs))
-
-
-def test_rows_lie_further_apart_than_32_bits_count(device: str, tmp_path: Path) -> None:
-    """Glimpses, patches and windows of four samples, 2³⁰ numbers apart."""
-    apart, size = 2**30, 3 * 2**30 + 64
-    if device == "cpu":  # a file with holes: memory is taken for what is touched
-        far = torch.from_file(str(tmp_path / "far"), shared=True, size=size, dtype=torch.float32)
-    else:
-        far = torch.empty(size, device=device)
-    x, canvas, params, patch = inputs(4, 1, (9, 13), 3, device)
-    spec = AttentionSpec()
-
-    def rows(values: Tensor, offset: int) -> Tensor:
-        flat = values.flatten(1)
-        return far.as_strided(flat.shape, (apart, 1), offset).copy_(flat)
-
-    from drawgan_fast.backends.triton import attention_read as read
-    from drawgan_fast.backends.triton import attention_write as write
-
-    expected = F.attention_read(x, params, 3, canvas=canvas)
-    far_params, far_patch = rows(params, 0), rows(patch, 8)
-    glimpses = rows(0 * patch, 24), rows(0 * patch, 40)
-    read.launch(x, canvas, read.CANVAS, far_params, *glimpses, 3, spec)
-    for one, other in zip(glimpses, expected):
-        assert torch.equal(one, other.flatten(1))
-    written = torch.empty_like(canvas)
-    write.launch(far_patch, far_params, canvas, written, 3, spec)
-    assert torch.equal(written, F.attention_write(patch, params, (9, 13), canvas=canvas))

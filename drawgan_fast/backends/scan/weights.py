@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from drawgan_fast.backends.triton.scan_arrays import Sizes
+from drawgan_fast.backends.scan.arrays import Sizes
 from drawgan_fast.draw_config import DrawWeights
 
 
