@@ -99,9 +99,10 @@ void bind_device(py::module_& m) {
 
 PYBIND11_MODULE(DRAWGAN_MODULE, m) {
   m.doc() = "Compiled CUDA core of drawgan_fast; private, see drawgan_fast.functional.";
-  py::register_exception<CudaError>(m, "CudaError", PyExc_RuntimeError);
+  // Local: the emulation throws a class of the same name, and both may be loaded.
+  py::register_local_exception<CudaError>(m, "CudaError", PyExc_RuntimeError);
 #ifdef DRAWGAN_CUDA_EMULATION
-  py::register_exception<emulation::KernelError>(m, "KernelError", PyExc_RuntimeError);
+  py::register_local_exception<emulation::KernelError>(m, "KernelError", PyExc_RuntimeError);
   m.attr("emulated") = true;
 #else
   m.attr("emulated") = false;

@@ -97,6 +97,24 @@ def test_the_emulation_can_take_its_place() -> None:
     assert output(LOAD, DRAWGAN_CUDA_EMULATION=str(module_path())) == "loaded True"
 
 
+def test_it_and_the_emulation_can_be_loaded_together() -> None:
+    built()
+    if torch.cuda.is_available():
+        pytest.skip("there is a driver here")
+    code = f"""
+from pathlib import Path
+from drawgan_fast import _native
+core, emulation = _native.load_cuda(), _native._import_emulation(Path({str(module_path())!r}))
+assert core.WindowMap is not emulation.WindowMap
+emulation.lstm_pointwise(0, 0, 0, 4, 16, 16, 16, 16, 0, 0)
+try:
+    core.lstm_pointwise(0, 0, 1, 4, 16, 16, 16, 16, 0, 0)
+except core.CudaError as error:
+    print(type(error) is emulation.CudaError)
+"""
+    assert output(code, DRAWGAN_CUDA_EMULATION="") == "False"
+
+
 def test_an_emulation_that_is_not_there_is_no_silent_fallback(tmp_path: Path) -> None:
     missing = tmp_path / "missing.so"
     says = output(LOAD, DRAWGAN_CUDA_EMULATION=str(missing))

@@ -15,7 +15,7 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-#if defined(__x86_64__)
+#ifdef DRAWGAN_OWN_SWITCH
 extern "C" void drawgan_switch_stacks(void** save, void* load);
 // Saves what a called function must keep, changes stacks, and returns on the other one.
 asm(R"(
@@ -106,7 +106,7 @@ void Fibre::abandon(void (*last)()) {
 }
 
 void Fibre::prepare() {
-#if defined(__x86_64__)
+#ifdef DRAWGAN_OWN_SWITCH
   auto top = reinterpret_cast<std::uintptr_t>(bottom_ + size_) & ~std::uintptr_t{15};
   void** frame = reinterpret_cast<void**>(top) - 8;
   for (int saved = 0; saved < 6; saved++) frame[saved] = nullptr;
@@ -142,7 +142,7 @@ void Fibre::switch_to(Fibre& next) {
 #ifdef DRAWGAN_TSAN
   __tsan_switch_to_fiber(next.tsan_, __tsan_switch_to_fiber_no_sync);
 #endif
-#if defined(__x86_64__)
+#ifdef DRAWGAN_OWN_SWITCH
   drawgan_switch_stacks(&stack_pointer_, next.stack_pointer_);
 #else
   swapcontext(&context_, &next.context_);

@@ -5,7 +5,9 @@
 
 #include <cstddef>
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(DRAWGAN_UCONTEXT)
+#define DRAWGAN_OWN_SWITCH 1
+#else
 #include <ucontext.h>
 #endif
 
@@ -40,7 +42,7 @@ class Fibre {
   std::byte* bottom_ = nullptr;
   void* tsan_ = nullptr;
   void* asan_stack_ = nullptr;
-#if defined(__x86_64__)
+#ifdef DRAWGAN_OWN_SWITCH
   void* stack_pointer_ = nullptr;
 #else
   ucontext_t context_;
