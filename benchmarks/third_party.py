@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from unittest.mock import MagicMock
 
 import torch
@@ -70,13 +71,7 @@ class Implementation:
 
 def load(path: Path, **globals_: Any) -> types.ModuleType:
     """Import a file of theirs; what is not installed is a mock that is never called."""
-    for name in STUBS:
-        try:
-            if importlib.util.find_spec(name) is not None:
-                continue
-        except ModuleNotFoundError:
-            pass
-        sys.modules.setdefault(name, MagicMock())
+    stubs = {name: MagicMock() for name in STUBS if not installed(name)}
     for name in ("config", "utility", "utils", path.stem):
         sys.modules.pop(name, None)  # another repository's of the same name
     sys.path.insert(0, str(path.parent))
@@ -87,10 +82,20 @@ def load(path: Path, **globals_: Any) -> types.ModuleType:
         module = importlib.util.module_from_spec(spec)
         vars(module).update(globals_)
         sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
+        with mock.patch.dict(sys.modules, stubs):
+            spec.loader.exec_module(module)
+            module.imported = {n: sys.modules.get(n) for n in ("config", "utility")}  # type: ignore[attr-defined]
     finally:
         sys.path.remove(str(path.parent))
     return module
+
+
+def installed(name: str) -> bool:
+    """Whether a package can be imported here."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def natsu(C: int, A: int, N: int) -> Any:
@@ -106,8 +111,8 @@ def natsu(C: int, A: int, N: int) -> Any:
 def czm0(folder: Path, device: torch.device) -> Any:
     # Written for Python 2, of which only the name of range is left that differs here.
     module = load(folder / "draw_model.py", xrange=range)
-    config = sys.modules["config"]
-    vars(sys.modules["utility"])["USE_CUDA"] = device.type == "cuda"
+    config = module.imported["config"]
+    vars(module.imported["utility"])["USE_CUDA"] = device.type == "cuda"
     names = ("T", "A", "B", "z_size", "N", "dec_size", "enc_size")
     model = module.DrawModel(*(getattr(config, name) for name in names))
     return model.to(device), lambda model, x: model.loss(x)
@@ -115,6 +120,8 @@ def czm0(folder: Path, device: torch.device) -> Any:
 
 def kamen(folder: Path, device: torch.device) -> Any:
     module = load(folder / "draw.py")
+    # Its loss takes grey levels for Bernoulli outcomes, which torch refuses since 1.8.
+    torch.distributions.Distribution.set_default_validate_args(False)
     args = module.parser.parse_args(["--use_read_attn", "--use_write_attn"])
     model = module.DRAW(args).to(device)
 
@@ -146,7 +153,7 @@ def rhychen(folder: Path, device: torch.device) -> Any:
 IMPLEMENTATIONS = [
     Implementation(
         "Natsu6767/Generating-Devanagari-Using-DRAW",
-        "28×28, T=25, h=400, N=5, batch 64",
+        "28x28, T=25, h=400, N=5, batch 64",
         (1, 28, 28),
         64,
         natsu(1, 28, 5),
@@ -154,21 +161,21 @@ IMPLEMENTATIONS = [
     ),
     Implementation(
         "Natsu6767/Generating-Devanagari-Using-DRAW",
-        "32×32×3, T=25, h=400, N=6, batch 128 (its train.py)",
+        "32x32x3, T=25, h=400, N=6, batch 128 (its train.py)",
         (3, 32, 32),
         128,
         natsu(3, 32, 6),
         5.0,
     ),
     Implementation(
-        "dingwen07/draw_pytorch", "28×28, T=10, h=256, N=5, batch 64", (1, 28, 28), 64, czm0, 5.0
+        "dingwen07/draw_pytorch", "28x28, T=10, h=256, N=5, batch 64", (1, 28, 28), 64, czm0, 5.0
     ),
     Implementation(
-        "czm0/draw_pytorch", "28×28, T=10, h=256, N=5, batch 64", (1, 28, 28), 64, czm0, 5.0
+        "czm0/draw_pytorch", "28x28, T=10, h=256, N=5, batch 64", (1, 28, 28), 64, czm0, 5.0
     ),
     Implementation(
         "kamenbliznashki/generative_models",
-        "28×28, T=32, h=256, N=2/5, batch 64",
+        "28x28, T=32, h=256, N=2/5, batch 64",
         (1, 28, 28),
         64,
         kamen,
@@ -176,7 +183,7 @@ IMPLEMENTATIONS = [
     ),
     Implementation(
         "rhychen/DRAW",
-        "28×28, T=20, h=256, N=10, batch 128",
+        "28x28, T=20, h=256, N=10, batch 128",
         (1, 28, 28),
         128,
         rhychen,
@@ -232,8 +239,8 @@ def measure(
 ) -> dict[str, Any]:
     """Everything about one implementation on one device."""
     C, H, W = implementation.numbers
-    images = load_subset().images[: 10 * implementation.batch].float() / 255
-    images = torch.nn.functional.interpolate(images[:, None], (H, W)).expand(-1, C, -1, -1)
+    images = load_subset("train").images[: 10 * implementation.batch].float() / 255
+    images = torch.nn.functional.interpolate(images, (H, W)).expand(-1, C, -1, -1)
     batches = images.flatten(1).to(device).split(implementation.batch)
 
     torch.manual_seed(5)

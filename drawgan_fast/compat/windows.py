@@ -15,9 +15,11 @@ from drawgan_fast.compat.replacements import FastRead, FastWrite, grid_points
 from drawgan_fast.compat.report import NotAccelerated
 from drawgan_fast.compat.sites import Call, Event, Recording, Site, is_float, parameter_names
 
-# Standard deviation of the raw numbers that a probe gives a window: most of its samples are
-# ordinary windows, the rest leave the image, so that eps and limits on σ² show.
-_ORDINARY, _WIDE = 0.4, 2.0
+# Standard deviation of the raw numbers that a probe gives a window: ordinary windows, some that
+# leave the image, and for each of the five numbers two with an extreme value, so that every
+# constant and every limit shows.
+_ORDINARY, _WIDE, _EXTREME = 0.4, 2.0, 12.0
+_SAMPLES = 28
 
 Shape = tuple[int, int, int]
 
@@ -96,7 +98,7 @@ def find_window(
         if specs:
             return Found(site, trial.replacement, specs)
     if wanted is not None:
-        error = min(trial.window().error(wanted) for trial in trials)
+        error = min(trial.window().distance(wanted) for trial in trials)
         raise NotAccelerated(
             f"{site.label} does not obey the spec asked for: it is {error:.1e} off"
         )
@@ -185,29 +187,45 @@ class _Trial:
     ) -> None:
         self.site, self.call, self.replacement = site, call, replacement
         B, K = call.arguments[hidden].shape
-        dtype, device = window.weight.dtype, window.weight.device
+        weight = window.weight
         self.generator = torch.Generator().manual_seed(20)
-        with torch.no_grad():  # of the copies that `untouched` lets us have
-            window.weight.copy_(self._randn(5, K) * (_ORDINARY / K**0.5))
+        params, self.ordinary = self._targets(-(-_SAMPLES // B) * B)
+        # The first five units are the five numbers; what other layers see of the state is random.
+        # `untouched` lets us have these weights.
+        hiddens = self._randn(len(params), max(K, 5)).to(weight)
+        hiddens[:, :5] = params.to(weight)
+        self.params = hiddens[:, :5].clone()
+        with torch.no_grad():
+            weight.copy_(torch.eye(5, K).to(weight))
             if window.bias is not None:
                 window.bias.zero_()
-        scale = torch.full((B, 1), 1.0, dtype=dtype)
-        scale[(2 * B + 2) // 3 :] = _WIDE / _ORDINARY
-        self.arguments = dict(call.arguments)
-        self.arguments[hidden] = (self._randn(B, K) * scale).to(device, dtype)
-        with torch.no_grad():
-            self.params = window(self.arguments[hidden])
-        for name, value in call.arguments.items():
-            if is_float(value) and name != hidden:
-                self.arguments[name] = self._randn(*value.shape).to(device, dtype)
+            if K < 5:  # then some numbers stay at zero
+                self.params[:, K:] = 0
+        self.batches = []
+        for state in hiddens[:, :K].split(B):
+            arguments = {**call.arguments, hidden: state}
+            for name, value in call.arguments.items():
+                if is_float(value) and name != hidden:
+                    arguments[name] = self._randn(*value.shape).to(weight)
+            self.batches.append(arguments)
         self.output = self._run(self.site.function)
+
+    def _targets(self, samples: int) -> tuple[Tensor, Tensor]:
+        """Raw numbers [samples, 5], and which of them are ordinary windows."""
+        params = _ORDINARY * self._randn(samples, 5)
+        ordinary = torch.ones(samples, dtype=torch.bool)
+        for k in range(10):
+            params[k, k % 5] = _EXTREME if k < 5 else -_EXTREME
+        params[10:16] *= _WIDE / _ORDINARY
+        ordinary[:16] = False
+        return params, ordinary
 
     def _randn(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator, dtype=torch.float64)
 
     def _run(self, function: Callable[..., Any]) -> Tensor:
         with torch.no_grad():
-            return function(**self.arguments).flatten(1)
+            return torch.cat([function(**given).flatten(1) for given in self.batches])
 
     def window(self) -> Window:
         """What :func:`identify` looks at."""
@@ -215,6 +233,7 @@ class _Trial:
         return Window(
             self.params,
             self.output,
+            self.ordinary,
             lambda spec: self._run(replace(self.replacement, spec=spec)),
             self._written if writes else self._read,
             self.replacement.image_shape[1:],
@@ -225,32 +244,32 @@ class _Trial:
         """Gradient of number (i, j) of the first glimpse: γ·F_y[i] ⊗ F_x[j]."""
         assert isinstance(self.replacement, FastRead)
         name = self.replacement.images[0]
-        image = torch.zeros_like(self.arguments[name]).requires_grad_()
-        output = self.site.function(**{**self.arguments, name: image}).flatten(1)
-        number = output[:, i * self.replacement.N + j].sum()
-        (gradient,) = torch.autograd.grad(number, image)
-        return gradient.reshape(-1, *self.replacement.image_shape)[:, 0]
+        gradients: list[Tensor] = []
+        for given in self.batches:
+            image = torch.zeros_like(given[name]).requires_grad_()
+            output = self.site.function(**{**given, name: image}).flatten(1)
+            number = output[:, i * self.replacement.N + j].sum()
+            gradients += torch.autograd.grad(number, image)
+        return torch.cat(gradients).reshape(-1, *self.replacement.image_shape)[:, 0]
 
     def _written(self, i: int, j: int) -> Tensor:
         """What a patch of a single one writes: F_y[i] ⊗ F_x[j] / γ."""
         assert isinstance(self.replacement, FastWrite)
-        layer = cast(nn.Linear, self.replacement.patch)
+        layer, canvas = cast(nn.Linear, self.replacement.patch), self.replacement.canvas
         if layer.bias is None:
             raise NotAccelerated(f"{self.site.label} has a patch layer without bias")
-        weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-        arguments = dict(self.arguments)
-        if self.replacement.canvas is not None:
-            arguments[self.replacement.canvas] = torch.zeros_like(
-                arguments[self.replacement.canvas]
-            )
+        kept = layer.weight.detach().clone(), layer.bias.detach().clone()
+        batches = self.batches
+        if canvas is not None:
+            batches = [{**given, canvas: torch.zeros_like(given[canvas])} for given in batches]
         try:
             with torch.no_grad():
                 layer.weight.zero_()
                 layer.bias.zero_()
                 layer.bias[i * self.replacement.N + j] = 1
-                written = self.site.function(**arguments)
+                written = torch.cat([self.site.function(**given) for given in batches])
         finally:
             with torch.no_grad():
-                layer.weight.copy_(weight)
-                layer.bias.copy_(bias)
+                layer.weight.copy_(kept[0])
+                layer.bias.copy_(kept[1])
         return written.reshape(-1, *self.replacement.image_shape)[:, 0]
