@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -123,6 +124,17 @@ class FusedForward:
     canvases: bool
     settings: dict[str, Any]
     modes: frozenset[bool]
+
+    def __post_init__(self) -> None:
+        # What exporters ask for; without annotations, which need not be picklable.
+        own = inspect.signature(type(self.model).forward).parameters.values()
+        bare = [p.replace(annotation=inspect.Parameter.empty) for p in own]
+        self.__signature__ = inspect.Signature(bare[1:])
+
+    @property
+    def __code__(self) -> Any:
+        """Where a function stands, as exporters ask of a ``forward``."""
+        return type(self).__call__.__code__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Called as the original is."""

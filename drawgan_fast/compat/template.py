@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,49 +27,42 @@ class Quantities:
     ) -> None:
         self.mu, self.log_sigma, self.last, self.earlier = mu, log_sigma, canvas, earlier
         self.batch = batch
+        self._whole = {"mu": mu, "log_sigma": log_sigma}
         self._steps: dict[str, tuple[Tensor, ...]] = {}
 
-    @cached_property
-    def sigma(self) -> Tensor:
-        """exp(log σ)."""
-        return self.log_sigma.exp()
+    def whole(self, name: str) -> Tensor:
+        """A quantity at every step; computed once (a ``cached_property`` has a lock in Python
+        3.11, which no compiler traces)."""
+        if name not in self._whole:
+            self._whole[name] = self._computed(name)
+        return self._whole[name]
 
-    @cached_property
-    def log_var(self) -> Tensor:
-        """2 log σ."""
-        return 2 * self.log_sigma
-
-    @cached_property
-    def var(self) -> Tensor:
-        """σ²."""
-        return self.log_var.exp()
-
-    @cached_property
-    def canvases(self) -> Tensor:
-        """Every canvas."""
+    def _computed(self, name: str) -> Tensor:
+        if name == "sigma":
+            return self.log_sigma.exp()
+        if name == "log_var":
+            return 2 * self.log_sigma
+        if name == "var":
+            return (2 * self.log_sigma).exp()
         assert self.earlier is not None
-        return torch.cat([self.earlier, self.last[None]])
-
-    @cached_property
-    def pixels(self) -> Tensor:
-        """Sigmoid of every canvas."""
-        return torch.sigmoid(self.canvases)
+        if name == "canvases":
+            return torch.cat([self.earlier, self.last[None]])
+        return torch.sigmoid(self.whole("canvases"))
 
     def at(self, name: str, step: int) -> Tensor:
         """A quantity at one step."""
-        T = self.mu.shape[0]
-        if name in ("canvases", "pixels"):
-            if step == T - 1:
-                return self.last if name == "canvases" else torch.sigmoid(self.last)
-            if name == "pixels":
-                return torch.sigmoid(self.at("canvases", step))
+        if name == "pixels":
+            return torch.sigmoid(self.at("canvases", step))
+        if name == "canvases":
+            if step == self.mu.shape[0] - 1:
+                return self.last
             assert self.earlier is not None
-            return self._unbound("earlier")[step]
-        return self._unbound(name)[step]
+            return self._unbound(name, self.earlier)[step]
+        return self._unbound(name, self.whole(name))[step]
 
-    def _unbound(self, name: str) -> tuple[Tensor, ...]:
+    def _unbound(self, name: str, steps: Tensor) -> tuple[Tensor, ...]:
         if name not in self._steps:
-            self._steps[name] = getattr(self, name).unbind(0)
+            self._steps[name] = steps.unbind(0)
         return self._steps[name]
 
 
@@ -100,7 +92,7 @@ class Steps:
 
     def build(self, q: Quantities) -> Tensor:
         """Out of a scan's results."""
-        return getattr(q, self.name).flatten(2).permute(self.order)
+        return q.whole(self.name).flatten(2).permute(self.order)
 
 
 @dataclass(frozen=True)
@@ -201,7 +193,7 @@ def _tensor(value: Tensor, q: Quantities, where: str) -> Any:
                 and _same(value, mine.reshape(value.shape))
             ):
                 return Step(name, step, tuple(value.shape[1:]))
-        whole = getattr(q, name).flatten(2)
+        whole = q.whole(name).flatten(2)
         if value.dim() == 3 and value.numel() == whole.numel():
             for order in itertools.permutations(range(3)):
                 mine = whole.permute(order)

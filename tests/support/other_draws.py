@@ -311,13 +311,13 @@ class Bound(nn.Module):
 
     def _write(self, h: Tensor, canvas: Tensor, layer: nn.Linear) -> Tensor:
         F_x, F_y, gamma = self.rule.filters(layer(h), canvas.shape[3], canvas.shape[2], 2)
-        w = self.patch(h).view(len(h), self.C, 2, 2)
+        w = self.patch(h).view(h.shape[0], self.C, 2, 2)
         return canvas + F_y[:, None].mT @ w @ F_x[:, None] / gamma[:, None]
 
     def forward(self, x: Tensor) -> dict[str, Any]:
-        enc = dec = (x.new_zeros(len(x), 12), x.new_zeros(len(x), 12))
+        enc = dec = (x.new_zeros(x.shape[0], 12), x.new_zeros(x.shape[0], 12))
         canvas, mus, log_vars = torch.zeros_like(x), [], []
-        noise = torch.randn(3, len(x), 4, dtype=x.dtype)
+        noise = torch.randn(3, x.shape[0], 4, dtype=x.dtype)
         for eps in noise:
             r = self.read(x, canvas, dec[0], self.windows[0], rule=self.rule, N=3)
             enc = self.encoder(torch.cat([r.flatten(1), dec[0]], 1), enc)
@@ -333,7 +333,7 @@ class Bound(nn.Module):
         for log_var in out["log_var"]:
             kl = kl + 0.5 * (log_var.exp() - log_var).sum()
         pixels = nn.functional.binary_cross_entropy(out["pixels"], x, reduction="sum")
-        return (pixels + kl) / len(x)
+        return (pixels + kl) / x.shape[0]
 
 
 class CountFirst(nn.Module):
