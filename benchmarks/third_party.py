@@ -1,196 +1,41 @@
 """`drawgan_fast.accelerate` on public DRAW code as it is: agreement and step time.
 
-    python -m benchmarks.third_party --path DIR
+    python benchmarks/third_party.py --path DIR [--out docs/third_party.json]
 
 DIR holds clones of the repositories in folders called OWNER-NAME or NAME; those that are absent are
-left out. No line of theirs is in this repository: their modules are imported from DIR, and what
-they import and this machine does not have (torchvision, tqdm, tensorboardX) is stubbed.
+left out. With --out the numbers are written there and the table in docs/drop_in.md is renewed.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import builtins
 import copy
-import importlib.util
 import json
 import statistics
 import subprocess
 import sys
 import time
-import types
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
-from unittest.mock import MagicMock
 
 import torch
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import drawgan_fast
 from benchmarks.environment import environment
+from benchmarks.third_party_models import IMPLEMENTATIONS, Implementation
+from drawgan_fast.compat import load_foreign
+from drawgan_fast.compat.fused import draw_noise
+from drawgan_fast.compat.proof import behaviour
 from drawgan_fast.data.mnist import load_subset
 
 SEEDS = (0, 1, 2)
 CURVE_STEPS = 100
 VARIANTS = ("original", "replaced", "fused")
-STUBS = ("torchvision", "tqdm", "tensorboardX", "matplotlib.pyplot", "torchvision.utils")
-STUBS += ("torchvision.transforms", "torchvision.datasets")
-
-
-@dataclass
-class Implementation:
-    """How to build and train one public model, as its own script does.
-
-    Attributes:
-        repository: OWNER/NAME.
-        configuration: what the table says of it.
-        numbers: C·H·W of an image.
-        batch: images a step.
-        build: its folder → (model, loss of a batch, clip).
-        example: arguments of forward for `accelerate`, None if it finds them itself.
-    """
-
-    repository: str
-    configuration: str
-    numbers: tuple[int, int, int]
-    batch: int
-    build: Callable[[Path, torch.device], tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]]
-    clip: float
-    example: Callable[[Tensor], Any] | None = None
-
-    def folder(self, root: Path) -> Path | None:
-        """Where it is below ``root``."""
-        owner, name = self.repository.split("/")
-        found = [root / f"{owner}-{name}", root / name]
-        return next((path for path in found if path.is_dir()), None)
-
-
-def load(path: Path, **globals_: Any) -> types.ModuleType:
-    """Import a file of theirs; what is not installed is a mock that is never called."""
-    stubs = {name: MagicMock() for name in STUBS if not installed(name)}
-    for name in ("config", "utility", "utils", path.stem):
-        sys.modules.pop(name, None)  # another repository's of the same name
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        vars(module).update(globals_)
-        sys.modules[path.stem] = module
-        with mock.patch.dict(sys.modules, stubs):
-            spec.loader.exec_module(module)
-            module.imported = {n: sys.modules.get(n) for n in ("config", "utility")}  # type: ignore[attr-defined]
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
-def installed(name: str) -> bool:
-    """Whether a package can be imported here."""
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def natsu(C: int, A: int, N: int) -> Any:
-    def build(folder: Path, device: torch.device) -> Any:
-        module = load(folder / "draw_model.py")
-        sizes = {"T": 25, "A": A, "B": A, "z_size": 100, "read_N": N, "write_N": N}
-        units = {"enc_size": 400, "dec_size": 400, "device": device, "channel": C}
-        return module.DRAWModel(sizes | units).to(device), lambda model, x: model.loss(x)
-
-    return build
-
-
-def czm0(folder: Path, device: torch.device) -> Any:
-    # Written for Python 2, of which only the name of range is left that differs here.
-    module = load(folder / "draw_model.py", xrange=range)
-    config = module.imported["config"]
-    vars(module.imported["utility"])["USE_CUDA"] = device.type == "cuda"
-    names = ("T", "A", "B", "z_size", "N", "dec_size", "enc_size")
-    model = module.DrawModel(*(getattr(config, name) for name in names))
-    return model.to(device), lambda model, x: model.loss(x)
-
-
-def kamen(folder: Path, device: torch.device) -> Any:
-    module = load(folder / "draw.py")
-    # Its loss takes grey levels for Bernoulli outcomes, which torch refuses since 1.8.
-    torch.distributions.Distribution.set_default_validate_args(False)
-    args = module.parser.parse_args(["--use_read_attn", "--use_write_attn"])
-    model = module.DRAW(args).to(device)
-
-    def loss(model: nn.Module, x: Tensor) -> Tensor:
-        return module.loss_fn(*model(x), x)
-
-    return model, loss
-
-
-def rhychen(folder: Path, device: torch.device) -> Any:
-    # The file trains when it is imported: only its class is taken from it.
-    tree = ast.parse((folder / "models/DRAW.py").read_text())
-    tree.body = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    space: dict[str, Any] = {"torch": torch, "nn": nn, "__builtins__": builtins}
-    exec(compile(tree, "DRAW.py", "exec"), space)
-    model = space["draw"](20, 28 * 28, 28, 28, 256, 100, 10).to(device)
-
-    def loss(model: nn.Module, x: Tensor) -> Tensor:
-        # Its loss function is a closure over its globals; these are its terms.
-        pixels, means, log_vars = model(len(x), x)
-        total = nn.functional.binary_cross_entropy(pixels, x, reduction="sum")
-        for mu, log_var in zip(means, log_vars):
-            total = total - 0.5 * torch.sum(1 + log_var - mu**2 - log_var.exp())
-        return total
-
-    return model, loss
-
-
-IMPLEMENTATIONS = [
-    Implementation(
-        "Natsu6767/Generating-Devanagari-Using-DRAW",
-        "28x28, T=25, h=400, N=5, batch 64",
-        (1, 28, 28),
-        64,
-        natsu(1, 28, 5),
-        5.0,
-    ),
-    Implementation(
-        "Natsu6767/Generating-Devanagari-Using-DRAW",
-        "32x32x3, T=25, h=400, N=6, batch 128 (its train.py)",
-        (3, 32, 32),
-        128,
-        natsu(3, 32, 6),
-        5.0,
-    ),
-    Implementation(
-        "dingwen07/draw_pytorch", "28x28, T=10, h=256, N=5, batch 64", (1, 28, 28), 64, czm0, 5.0
-    ),
-    Implementation(
-        "czm0/draw_pytorch", "28x28, T=10, h=256, N=5, batch 64", (1, 28, 28), 64, czm0, 5.0
-    ),
-    Implementation(
-        "kamenbliznashki/generative_models",
-        "28x28, T=32, h=256, N=2/5, batch 64",
-        (1, 28, 28),
-        64,
-        kamen,
-        10.0,
-    ),
-    Implementation(
-        "rhychen/DRAW",
-        "28x28, T=20, h=256, N=10, batch 128",
-        (1, 28, 28),
-        128,
-        rhychen,
-        float("inf"),
-        lambda x: (len(x), x),
-    ),
-]
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "drop_in.md"
+BEGIN, END = "<!-- table of benchmarks/third_party.py -->", "<!-- end of table -->"
 
 
 class Trainer:
@@ -221,8 +66,6 @@ class Trainer:
 
 def outputs(model: nn.Module, args: tuple[Any, ...], seed: int) -> dict[str, Tensor]:
     """What forward gives and leaves in the model."""
-    from drawgan_fast.compat.proof import behaviour
-
     found = behaviour(model, args, torch.float32, seed=seed).outputs
     return {k: v for k, v in found.items() if isinstance(v, Tensor)}
 
@@ -277,9 +120,27 @@ def measure(
             largest_error(ours.gradients(batches[s], s), original.gradients(batches[s], s))
             for s in SEEDS
         )
+    row["checkpoint"] = checkpoint_error(implementation, first, batches[0])
     row |= times(trainers, batches[0], device, rounds)
     row |= curves(first, trainers, loss, implementation, batches)
     return row
+
+
+def checkpoint_error(implementation: Implementation, model: nn.Module, x: Tensor) -> float:
+    """Its state_dict in our DRAW: the last canvas from the same noise, relative error."""
+    C, H, W = implementation.numbers
+    steps = implementation.steps
+    state = model.state_dict()
+    ours = load_foreign(state, image_size=(H, W), steps=steps, channels=C).to(x.device)
+    args = implementation.example(x) if implementation.example else (x,)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        theirs = implementation.canvas(model, model(*args))
+        torch.manual_seed(0)
+        eps = draw_noise("steps", steps, len(x), x, ours.cfg.latent_size)
+        canvas = ours(x.view(-1, C, H, W), eps).canvas.flatten(1)
+    # Compared as pixels: some return no logits.
+    return largest_error({"": canvas.sigmoid()}, {"": theirs.sigmoid()})
 
 
 def times(
@@ -340,6 +201,46 @@ def commit(folder: Path) -> str:
     return done.stdout.strip()
 
 
+def table(found: dict[str, Any]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| implementation, commit | configuration | device | outputs, gradients (replaced) "
+        "| (fused) | checkpoint | loss in 100 steps, curves apart | ms a step | replaced | fused |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        first, last = row["loss"]
+        apart = max(row["replaced curve"], row["fused curve"])
+        cells = [
+            f"{row['repository']} `{row['commit'][:12]}`",
+            row["configuration"],
+            row["device"],
+            *(f"{row[v + ' outputs']:.1e}, {row[v + ' gradients']:.1e}" for v in VARIANTS[1:]),
+            f"{row['checkpoint']:.1e}",
+            f"{first:.0f} → {last:.0f}, {apart:.1e}",
+            f"{row['original ms']:.0f} → {row['replaced ms']:.0f} → {row['fused ms']:.0f}",
+            *(f"{row[v + ' speed-up']:.1f}x" for v in VARIANTS[1:]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    machine, versions = found["environment"]["machine"], found["environment"]["versions"]
+    said = (
+        f"{machine['processor']} (family {machine['family']}, {', '.join(machine['features'])}), "
+        f"{found['threads']} threads; {found['environment']['date']}, commit "
+        f"{found['environment']['commit']}; "
+        + ", ".join(
+            f"{k} {v}" for k, v in versions.items() if "backend" not in k and "jax" not in k
+        )
+    )
+    return "\n".join([*lines, "", said + "."])
+
+
+def renewed(page: str, found: dict[str, Any]) -> str:
+    """A page with the table of these numbers between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table(found)}\n{END}{after}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="folder with the clones")
@@ -363,11 +264,13 @@ def main() -> None:
         for device in devices:
             row = measure(implementation, folder, device, options.rounds)
             rows.append(row)
-            shown = {k: v for k, v in row.items() if k not in ("report",)}
+            shown = {k: v for k, v in row.items() if k != "report"}
             print(json.dumps(shown, ensure_ascii=False, indent=1), flush=True)
-    if options.out is not None:
-        found = {"environment": environment(), "threads": options.threads, "rows": rows}
-        options.out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+            if options.out is not None:
+                found = {"environment": environment(), "threads": options.threads, "rows": rows}
+                text = json.dumps(found, ensure_ascii=False, indent=1)
+                options.out.write_text(text + "\n")
+                PAGE.write_text(renewed(PAGE.read_text(), found))
 
 
 if __name__ == "__main__":
