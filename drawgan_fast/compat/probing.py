@@ -131,22 +131,39 @@ def exposed(model: nn.Module, before: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in own_attributes(model).items()
-        if name not in before or _identity(value) != before[name]
+        if name not in before or not _unchanged(value, before[name])
     }
 
 
 def remember(model: nn.Module) -> dict[str, Any]:
-    """What :func:`exposed` compares with."""
-    return {name: _identity(value) for name, value in own_attributes(model).items()}
+    """What :func:`exposed` compares with; it keeps the objects alive, so that none is reused."""
+    return {name: _frozen(value) for name, value in own_attributes(model).items()}
 
 
-def _identity(value: Any) -> Any:
+def _frozen(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_identity(item) for item in value]
+        return [_frozen(item) for item in value]
     if isinstance(value, dict):
-        return {key: _identity(item) for key, item in value.items()}
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
+
+
+def _unchanged(value: Any, before: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return (
+            isinstance(before, list)
+            and len(value) == len(before)
+            and all(map(_unchanged, value, before))
+        )
+    if isinstance(value, dict):
+        return (
+            isinstance(before, dict)
+            and value.keys() == before.keys()
+            and all(_unchanged(value[key], before[key]) for key in value)
+        )
     # A number is what it says, a tensor is which one it is.
-    return value if isinstance(value, (int, float, str, bool, type(None))) else id(value)
+    plain = isinstance(value, (int, float, str, bool, type(None)))
+    return value is before or (plain and type(value) is type(before) and value == before)
 
 
 def converted(arg: Any, dtype: torch.dtype) -> Any:

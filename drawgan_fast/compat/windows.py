@@ -195,6 +195,7 @@ class _Trial:
         hiddens = self._randn(len(params), max(K, 5)).to(weight)
         hiddens[:, :5] = params.to(weight)
         self.params = hiddens[:, :5].clone()
+        self.ordinary = self.ordinary.to(weight.device)
         with torch.no_grad():
             weight.copy_(torch.eye(5, K).to(weight))
             if window.bias is not None:

@@ -121,3 +121,22 @@ def test_wrong_types() -> None:
         accelerate(torch.relu)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="spec must be one of"):
         accelerate(Lists(), spec="nobody")
+
+
+def test_a_tensor_attribute_is_what_forward_leaves_each_time() -> None:
+    class Canvas(Lists):
+        def __init__(self) -> None:
+            super().__init__()
+            self.canvas = torch.zeros(1)
+
+        def forward(self, x: Tensor) -> None:
+            super().forward(x)
+            for canvas in self.cs:  # each frees the one before it
+                self.canvas = torch.sigmoid(canvas)
+
+    model = Canvas()
+    accelerate(model, fuse=True)
+    for _ in range(2):
+        model(torch.rand(2, 63))
+        torch.testing.assert_close(model.canvas, torch.sigmoid(model.cs[-1]))
+        assert model.canvas.requires_grad
