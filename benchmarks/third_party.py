@@ -32,7 +32,7 @@ from drawgan_fast.compat.proof import behaviour
 from drawgan_fast.data.mnist import load_subset
 
 SEEDS = (0, 1, 2)
-CURVE_STEPS = 100
+CURVE_STEPS, CURVE_BATCH = 100, 16
 VARIANTS = ("original", "replaced", "fused")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "drop_in.md"
 BEGIN, END = "<!-- table of benchmarks/third_party.py -->", "<!-- end of table -->"
@@ -175,12 +175,13 @@ def curves(
     batches: tuple[Tensor, ...],
 ) -> dict[str, Any]:
     """Loss curves of 100 steps from the same start: the largest distance, relative to the loss."""
+    images = torch.cat(batches).split(CURVE_BATCH)
     curve: dict[str, list[float]] = {}
     for variant, trainer in trainers.items():
         trainer.model.load_state_dict(first.state_dict())
         fresh = Trainer(trainer.model, loss, implementation.clip)
         torch.manual_seed(9)
-        curve[variant] = [fresh.step(batches[i % len(batches)]) for i in range(CURVE_STEPS)]
+        curve[variant] = [fresh.step(images[i % len(images)]) for i in range(CURVE_STEPS)]
     found: dict[str, Any] = {
         f"{variant} curve": max(
             abs(a - b) / abs(b) for a, b in zip(curve[variant], curve["original"])
@@ -246,24 +247,29 @@ def main() -> None:
     parser.add_argument("--path", type=Path, required=True, help="folder with the clones")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="part of a repository's name")
-    parser.add_argument("--out", type=Path, help="write everything there as JSON")
+    parser.add_argument("--only", default="", help="part of a row's name")
+    parser.add_argument("--out", type=Path, help="JSON file, whose other rows stay")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     devices = [torch.device("cpu")]
     if torch.cuda.is_available():
         devices.append(torch.device("cuda"))
-    rows = []
+    names = [(one.repository, one.configuration) for one in IMPLEMENTATIONS]
+    rows: list[dict[str, Any]] = []
+    if options.out is not None and options.out.exists():
+        rows = json.loads(options.out.read_text())["rows"]
     for implementation in IMPLEMENTATIONS:
         folder = implementation.folder(options.path)
-        if options.only not in implementation.repository:
+        if options.only not in f"{implementation.repository} {implementation.configuration}":
             continue
         if folder is None:
             print(f"{implementation.repository}: not in {options.path}", file=sys.stderr)
             continue
         for device in devices:
             row = measure(implementation, folder, device, options.rounds)
-            rows.append(row)
+            key = ("repository", "configuration", "device")
+            rows = [old for old in rows if any(old[k] != row[k] for k in key)] + [row]
+            rows.sort(key=lambda r: names.index((r["repository"], r["configuration"])))
             shown = {k: v for k, v in row.items() if k != "report"}
             print(json.dumps(shown, ensure_ascii=False, indent=1), flush=True)
             if options.out is not None:
