@@ -102,7 +102,13 @@ def accelerate(
         given = tuple(converted(arg, torch.float64) for arg in args)
         sites = find_sites(model)
         with recording(model, sites) as record:
-            model(*given)
+            try:
+                model(*given)
+            except Exception as error:  # whatever another's code may raise
+                raise NotAccelerated(
+                    "nothing was changed: in float64, in which probes run, forward raises "
+                    f"{type(error).__name__}: {error}"
+                ) from error
         shapes, windows, left = _windows(model, record, given, wanted)
     if fuse:
         with untouched(model, torch.float64):
@@ -120,7 +126,8 @@ def accelerate(
     try:
         _replace(model, windows, record, replaced, left, undo)
         if whole is not None:
-            whole = _with_modes(whole)
+            # Both modes, until the second is proved or taken back.
+            whole.modes = frozenset({True, False})
             undo.append(Site(model, "forward", "forward").put(whole))
             replaced.append("forward (draw_scan)")
         if not replaced:
@@ -244,11 +251,6 @@ def _other_mode(model: nn.Module, args: tuple[Any, ...]) -> Behaviour | None:
         return None
 
 
-def _with_modes(whole: FusedForward) -> FusedForward:
-    """Both modes, until the second is proved or taken back."""
-    return replace(whole, modes=frozenset({True, False}))
-
-
 def _prove_other_mode(
     model: nn.Module,
     whole: FusedForward,
@@ -256,7 +258,7 @@ def _prove_other_mode(
     original: Behaviour,
     left: list[str],
 ) -> None:
-    limits = dict.fromkeys(("outputs", "gradients"), 1e-9)
+    limits = limits_of(model, args, torch.float64)
     try:
         ours = behaviour(model, args, torch.float64, training=not model.training)
         compare(original, ours, "float64", limits)

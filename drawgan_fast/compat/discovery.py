@@ -23,6 +23,11 @@ _NAMES = (("B", "A"), ("H", "W"), ("height", "width"), ("img_H", "img_W"), ("row
 
 def check_model(model: nn.Module) -> None:
     """Refuse what can be refused without running anything."""
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise NotAccelerated(
+            "nothing was changed: accelerate the model itself, before "
+            f"{type(model).__name__} wraps it"
+        )
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             if isinstance(value, (FastRead, FastWrite, FusedForward)):

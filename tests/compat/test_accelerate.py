@@ -357,3 +357,14 @@ def test_every_backend(fast_backend: str) -> None:
     with use_backend(fast_backend), record_backends() as ran:
         accelerate(Lists(T=2), fuse=True)
     assert {backend for _, backend in ran} == {fast_backend}
+
+
+@needs_native
+def test_a_limit_that_only_extreme_windows_meet_is_found() -> None:
+    model = Lists("natsu", T=2)
+    model.rule = copy.copy(model.rule)
+    model.rule.variance = lambda s: s.clamp(max=9.0).exp()
+    report = accelerate(model)
+    assert report.read_spec is not None
+    assert report.read_spec.log_sigma2_clamp is not None
+    assert report.read_spec.log_sigma2_clamp[1] == pytest.approx(9.0, abs=1e-3)

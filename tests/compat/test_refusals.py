@@ -140,3 +140,20 @@ def test_a_tensor_attribute_is_what_forward_leaves_each_time() -> None:
         model(torch.rand(2, 63))
         torch.testing.assert_close(model.canvas, torch.sigmoid(model.cs[-1]))
         assert model.canvas.requires_grad
+
+
+def test_a_wrapped_model() -> None:
+    refused(nn.DataParallel(Lists()), "before DataParallel wraps it")
+
+
+def test_a_forward_that_insists_on_float32() -> None:
+    class Single(Lists):
+        def write(self, h_dec: Tensor) -> Tensor:
+            return super().write(h_dec.float())
+
+    refused(
+        Single(),
+        "in float64, in which probes run, forward raises RuntimeError",
+        example=torch.rand(7, 63),
+    )
+    refused(Single(), "does not run on a batch .* RuntimeError")
