@@ -274,6 +274,24 @@ def test_building_blocks_copy_pickle_and_load() -> None:
         assert twin.read.window.weight is not model.read.window.weight
 
 
+@pytest.mark.gpu
+@FUSE
+def test_on_a_gpu(fuse: bool) -> None:
+    original = Bound().cuda()
+    ours = copy.deepcopy(original)
+    accelerate(ours, fuse=fuse)
+    x = images().cuda()
+    with record_backends() as ran:
+        mine = run(ours, x)
+    assert {backend for _, backend in ran} == {"triton"}
+    exact = run(original, x)
+    close([mine], [exact])
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        theirs, mine = run(original, x), run(ours, x)
+    assert mine.dtype == torch.float32
+    assert (mine - exact).norm() <= 2 * (theirs.float() - exact).norm() + 1e-5
+
+
 def test_two_processes_share_gradients(tmp_path: Path) -> None:
     """DDP: the mean over two halves of a batch is the gradient of the whole."""
     original = Bound()

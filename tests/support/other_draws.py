@@ -317,7 +317,7 @@ class Bound(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Any]:
         enc = dec = (x.new_zeros(x.shape[0], 12), x.new_zeros(x.shape[0], 12))
         canvas, mus, log_vars = torch.zeros_like(x), [], []
-        noise = torch.randn(3, x.shape[0], 4, dtype=x.dtype)
+        noise = torch.randn(3, x.shape[0], 4, dtype=x.dtype, device=x.device)
         for eps in noise:
             r = self.read(x, canvas, dec[0], self.windows[0], rule=self.rule, N=3)
             enc = self.encoder(torch.cat([r.flatten(1), dec[0]], 1), enc)
