@@ -78,9 +78,10 @@ def largest_error(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
 
 
 def measure(
-    implementation: Implementation, folder: Path, device: torch.device, rounds: int
+    implementation: Implementation, folder: Path, device: torch.device, rounds: int, threads: int
 ) -> dict[str, Any]:
-    """Everything about one implementation on one device."""
+    """Everything about one implementation on one device; only its times take several threads."""
+    torch.set_num_threads(1)
     C, H, W = implementation.numbers
     images = load_subset("train").images[: 10 * implementation.batch].float() / 255
     images = torch.nn.functional.interpolate(images, (H, W)).expand(-1, C, -1, -1)
@@ -121,7 +122,9 @@ def measure(
             for s in SEEDS
         )
     row["checkpoint"] = checkpoint_error(implementation, first, batches[0])
+    torch.set_num_threads(threads)
     row |= times(trainers, batches[0], device, rounds)
+    torch.set_num_threads(1)
     row |= curves(first, trainers, loss, implementation, batches)
     return row
 
@@ -250,7 +253,6 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a row's name")
     parser.add_argument("--out", type=Path, help="JSON file, whose other rows stay")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     devices = [torch.device("cpu")]
     if torch.cuda.is_available():
         devices.append(torch.device("cuda"))
@@ -266,7 +268,7 @@ def main() -> None:
             print(f"{implementation.repository}: not in {options.path}", file=sys.stderr)
             continue
         for device in devices:
-            row = measure(implementation, folder, device, options.rounds)
+            row = measure(implementation, folder, device, options.rounds, options.threads)
             key = ("repository", "configuration", "device")
             rows = [old for old in rows if any(old[k] != row[k] for k in key)] + [row]
             rows.sort(key=lambda r: names.index((r["repository"], r["configuration"])))
