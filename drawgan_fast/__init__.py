@@ -17,6 +17,7 @@ from drawgan_fast.backends import (
     use_backend,
     workspace_info,
 )
+from drawgan_fast.compat import NotAccelerated, accelerate
 from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawTrace, DrawWeights
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "DrawSample",
     "DrawTrace",
     "DrawWeights",
+    "NotAccelerated",
     "WorkspaceInfo",
     "__version__",
+    "accelerate",
     "backends",
     "current_backend",
     "functional",

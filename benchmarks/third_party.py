@@ -1,0 +1,285 @@
+"""`drawgan_fast.accelerate` on public DRAW code as it is: agreement and step time.
+
+    python benchmarks/third_party.py --path DIR [--out docs/third_party.json]
+
+DIR holds clones of the repositories in folders called OWNER-NAME or NAME; those that are absent are
+left out. With --out the numbers are written there and the table in docs/drop_in.md is renewed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import drawgan_fast
+from benchmarks.environment import environment
+from benchmarks.third_party_models import IMPLEMENTATIONS, Implementation
+from drawgan_fast.compat import load_foreign
+from drawgan_fast.compat.fused import draw_noise
+from drawgan_fast.compat.proof import behaviour
+from drawgan_fast.data.mnist import load_subset
+
+SEEDS = (0, 1, 2)
+CURVE_STEPS, CURVE_BATCH = 100, 16
+VARIANTS = ("original", "replaced", "fused")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "drop_in.md"
+BEGIN, END = "<!-- table of benchmarks/third_party.py -->", "<!-- end of table -->"
+
+
+class Trainer:
+    """A model, its loss and its optimizer: one step as every one of their scripts takes it."""
+
+    def __init__(self, model: nn.Module, loss: Any, clip: float) -> None:
+        self.model, self.loss, self.clip = model, loss, clip
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.5, 0.999))
+
+    def gradients(self, x: Tensor, seed: int) -> dict[str, Tensor]:
+        """The loss and every parameter's gradient."""
+        torch.manual_seed(seed)
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model, x)
+        loss.backward()
+        found = {n: p.grad.clone() for n, p in self.model.named_parameters() if p.grad is not None}
+        return {"loss": loss.detach(), **found}
+
+    def step(self, x: Tensor) -> float:
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model, x)
+        value = loss.item()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        return value
+
+
+def outputs(model: nn.Module, args: tuple[Any, ...], seed: int) -> dict[str, Tensor]:
+    """What forward gives and leaves in the model."""
+    found = behaviour(model, args, torch.float32, seed=seed).outputs
+    return {k: v for k, v in found.items() if isinstance(v, Tensor)}
+
+
+def largest_error(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """Of any tensor: norm of the difference over norm."""
+    assert ours.keys() == theirs.keys()
+    pairs = [(ours[name].double(), theirs[name].double()) for name in theirs]
+    return max(((a - b).norm() / b.norm().clamp(min=1e-30)).item() for a, b in pairs)
+
+
+def measure(
+    implementation: Implementation, folder: Path, device: torch.device, rounds: int, threads: int
+) -> dict[str, Any]:
+    """Everything about one implementation on one device; only its times take several threads."""
+    torch.set_num_threads(1)
+    C, H, W = implementation.numbers
+    images = load_subset("train").images[: 10 * implementation.batch].float() / 255
+    images = torch.nn.functional.interpolate(images, (H, W)).expand(-1, C, -1, -1)
+    batches = images.flatten(1).to(device).split(implementation.batch)
+
+    torch.manual_seed(5)
+    first, loss = implementation.build(folder, device)
+    args = implementation.example(batches[0]) if implementation.example else (batches[0],)
+    trainers, reports = {}, {}
+    for variant in VARIANTS:
+        model = copy.deepcopy(first)
+        if variant != "original":
+            example = implementation.example(batches[0][:7]) if implementation.example else None
+            begin = time.perf_counter()
+            reports[variant] = drawgan_fast.accelerate(
+                model, fuse=variant == "fused", example=example
+            )
+            reports[variant + " seconds"] = time.perf_counter() - begin
+        trainers[variant] = Trainer(model, loss, implementation.clip)
+
+    row: dict[str, Any] = {
+        "repository": implementation.repository,
+        "configuration": implementation.configuration,
+        "commit": commit(folder),
+        "device": device.type,
+        "report": {v: str(reports[v]).splitlines() for v in VARIANTS[1:]},
+        "accelerate seconds": {v: reports[v + " seconds"] for v in VARIANTS[1:]},
+    }
+    original = trainers["original"]
+    for variant in VARIANTS[1:]:
+        ours = trainers[variant]
+        row[f"{variant} outputs"] = max(
+            largest_error(outputs(ours.model, args, s), outputs(original.model, args, s))
+            for s in SEEDS
+        )
+        row[f"{variant} gradients"] = max(
+            largest_error(ours.gradients(batches[s], s), original.gradients(batches[s], s))
+            for s in SEEDS
+        )
+    row["checkpoint"] = checkpoint_error(implementation, first, batches[0])
+    torch.set_num_threads(threads)
+    row |= times(trainers, batches[0], device, rounds)
+    torch.set_num_threads(1)
+    row |= curves(first, trainers, loss, implementation, batches)
+    return row
+
+
+def checkpoint_error(implementation: Implementation, model: nn.Module, x: Tensor) -> float:
+    """Its state_dict in our DRAW: the last canvas from the same noise, relative error."""
+    C, H, W = implementation.numbers
+    steps = implementation.steps
+    state = model.state_dict()
+    ours = load_foreign(state, image_size=(H, W), steps=steps, channels=C).to(x.device)
+    args = implementation.example(x) if implementation.example else (x,)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        theirs = implementation.canvas(model, model(*args))
+        torch.manual_seed(0)
+        eps = draw_noise("steps", steps, len(x), x, ours.cfg.latent_size)
+        canvas = ours(x.view(-1, C, H, W), eps).canvas.flatten(1)
+    # Compared as pixels: some return no logits.
+    return largest_error({"": canvas.sigmoid()}, {"": theirs.sigmoid()})
+
+
+def times(
+    trainers: dict[str, Trainer], x: Tensor, device: torch.device, rounds: int
+) -> dict[str, Any]:
+    """Milliseconds a step, every variant in turn each round; speed-ups are medians of ratios."""
+    taken: dict[str, list[float]] = {variant: [] for variant in trainers}
+    for number in range(rounds + 1):
+        for variant, trainer in trainers.items():
+            trainer.step(x)  # the caches are another's
+            best = float("inf")
+            for _ in range(2):
+                begin = time.perf_counter()
+                trainer.step(x)
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                best = min(best, time.perf_counter() - begin)
+            if number:
+                taken[variant].append(1e3 * best)
+    found: dict[str, Any] = {f"{v} ms": statistics.median(t) for v, t in taken.items()}
+    for variant in VARIANTS[1:]:
+        ratios = [a / b for a, b in zip(taken["original"], taken[variant])]
+        found[f"{variant} speed-up"] = statistics.median(ratios)
+    return found
+
+
+def curves(
+    first: nn.Module,
+    trainers: dict[str, Trainer],
+    loss: Any,
+    implementation: Implementation,
+    batches: tuple[Tensor, ...],
+) -> dict[str, Any]:
+    """Loss curves of 100 steps from the same start: the largest distance, relative to the loss."""
+    images = torch.cat(batches).split(CURVE_BATCH)
+    curve: dict[str, list[float]] = {}
+    for variant, trainer in trainers.items():
+        trainer.model.load_state_dict(first.state_dict())
+        fresh = Trainer(trainer.model, loss, implementation.clip)
+        torch.manual_seed(9)
+        curve[variant] = [fresh.step(images[i % len(images)]) for i in range(CURVE_STEPS)]
+    found: dict[str, Any] = {
+        f"{variant} curve": max(
+            abs(a - b) / abs(b) for a, b in zip(curve[variant], curve["original"])
+        )
+        for variant in VARIANTS[1:]
+    }
+    return found | {"loss": [curve["original"][0], curve["original"][-1]]}
+
+
+def commit(folder: Path) -> str:
+    """Of the clone, or what a file COMMIT in the folder says."""
+    written = folder / "COMMIT"
+    if written.is_file():
+        return written.read_text().strip()
+    done = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def table(found: dict[str, Any]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| implementation, commit | configuration | device | outputs, gradients (replaced) "
+        "| (fused) | checkpoint | loss in 100 steps, curves apart | ms a step | replaced | fused |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        first, last = row["loss"]
+        apart = max(row["replaced curve"], row["fused curve"])
+        cells = [
+            f"{row['repository']} `{row['commit'][:12]}`",
+            row["configuration"],
+            row["device"],
+            *(f"{row[v + ' outputs']:.1e}, {row[v + ' gradients']:.1e}" for v in VARIANTS[1:]),
+            f"{row['checkpoint']:.1e}",
+            f"{first:.0f} → {last:.0f}, {apart:.1e}",
+            f"{row['original ms']:.0f} → {row['replaced ms']:.0f} → {row['fused ms']:.0f}",
+            *(f"{row[v + ' speed-up']:.1f}x" for v in VARIANTS[1:]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    machine, versions = found["environment"]["machine"], found["environment"]["versions"]
+    said = (
+        f"{machine['processor']} (family {machine['family']}, {', '.join(machine['features'])}), "
+        f"{found['threads']} threads; {found['environment']['date']}, commit "
+        f"{found['environment']['commit']}; "
+        + ", ".join(
+            f"{k} {v}" for k, v in versions.items() if "backend" not in k and "jax" not in k
+        )
+    )
+    return "\n".join([*lines, "", said + "."])
+
+
+def renewed(page: str, found: dict[str, Any]) -> str:
+    """A page with the table of these numbers between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table(found)}\n{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--path", type=Path, required=True, help="folder with the clones")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="part of a row's name")
+    parser.add_argument("--out", type=Path, help="JSON file, whose other rows stay")
+    options = parser.parse_args()
+    devices = [torch.device("cpu")]
+    if torch.cuda.is_available():
+        devices.append(torch.device("cuda"))
+    names = [(one.repository, one.configuration) for one in IMPLEMENTATIONS]
+    rows: list[dict[str, Any]] = []
+    if options.out is not None and options.out.exists():
+        rows = json.loads(options.out.read_text())["rows"]
+    for implementation in IMPLEMENTATIONS:
+        folder = implementation.folder(options.path)
+        if options.only not in f"{implementation.repository} {implementation.configuration}":
+            continue
+        if folder is None:
+            print(f"{implementation.repository}: not in {options.path}", file=sys.stderr)
+            continue
+        for device in devices:
+            row = measure(implementation, folder, device, options.rounds, options.threads)
+            key = ("repository", "configuration", "device")
+            rows = [old for old in rows if any(old[k] != row[k] for k in key)] + [row]
+            rows.sort(key=lambda r: names.index((r["repository"], r["configuration"])))
+            shown = {k: v for k, v in row.items() if k != "report"}
+            print(json.dumps(shown, ensure_ascii=False, indent=1), flush=True)
+            if options.out is not None:
+                found = {"environment": environment(), "threads": options.threads, "rows": rows}
+                text = json.dumps(found, ensure_ascii=False, indent=1)
+                options.out.write_text(text + "\n")
+                PAGE.write_text(renewed(PAGE.read_text(), found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What `accelerate` refuses: nothing is changed, and a sentence says what failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from drawgan_fast import accelerate
+from drawgan_fast.compat import NotAccelerated
+from drawgan_fast.errors import DrawganError
+from drawgan_fast.models import DRAW
+from tests.support.other_draws import CONVENTIONS, CountFirst, Distributions, Lists
+
+
+def refused(model: nn.Module, match: str, **options: Any) -> None:
+    attributes = {m: dict(vars(m)) for m in model.modules()}
+    weights = {k: v.clone() for k, v in model.state_dict().items() if v.device.type != "meta"}
+    with pytest.raises(NotAccelerated, match=match) as error:
+        accelerate(model, **options)
+    assert isinstance(error.value, DrawganError)
+    assert str(error.value).startswith("nothing was changed: ")
+    assert all(type(m) is not None and vars(m) == attributes[m] for m in model.modules())
+    assert not any(type(m).__module__.startswith("drawgan_fast.nn.lstm") for m in attributes)
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in weights.items())
+
+
+def test_no_draw() -> None:
+    refused(nn.Sequential(nn.Linear(3, 4)), "Sequential is no DRAW, it has no recurrent cell")
+    refused(nn.LSTMCell(3, 4), "no DRAW, nothing in it is called read or write")
+    refused(nn.Identity(), "no parameters")
+
+
+def test_a_read_that_is_never_called() -> None:
+    class Idle(Lists):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.decoder(x[:, :4])[0]
+
+    refused(Idle(), "its forward calls none of read, write")
+
+
+def test_our_own_models_need_none() -> None:
+    model = DRAW((8, 8), steps=2, hidden_size=4, latent_size=2)
+    with pytest.raises(NotAccelerated):
+        accelerate(model)
+
+
+def test_no_convention() -> None:
+    refused(
+        Lists("unknown"), r"read obeys no known convention: under the nearest, '\w+', .*e-0\d off"
+    )
+
+
+def test_half_a_convention() -> None:
+    class Mixed(Lists):
+        def write(self, h_dec: Tensor) -> Tensor:
+            return 1.001 * super().write(h_dec)
+
+    refused(Mixed(), r"write obeys no known convention.* 1\.0e-03 off")
+
+
+def test_accelerated_already() -> None:
+    for fuse in (False, True):
+        model = Lists()
+        report = accelerate(model, fuse=fuse)
+        weights = dict(vars(model))
+        with pytest.raises(NotAccelerated, match=r"accelerated already \(read is a FastRead\)"):
+            accelerate(model)
+        assert vars(model) == weights
+        report.restore()
+        accelerate(model).restore()
+
+
+def test_mixed_devices() -> None:
+    model = Lists()
+    model.decoder.to("meta")
+    refused(model, "parameters are on 2 devices .*'encoder.weight_ih' on cpu.* on meta")
+
+
+def test_forward_that_does_not_run() -> None:
+    refused(CountFirst(), r"does not run on a batch .* give example=")
+
+
+def test_read_and_write_that_disagree_cannot_be_fused() -> None:
+    class Two(Distributions):
+        def write(self, h: Tensor) -> Tensor:
+            F_x, F_y, gamma = CONVENTIONS["natsu"].filters(self.point(h), self.W, self.H, 3)
+            return (F_y.mT @ self.patch(h).view(-1, 3, 3) @ F_x).flatten(1) / gamma[:, 0]
+
+    refused(Two(), "no DRAW that draw_scan computes, its read obeys", fuse=True)
+    report = accelerate(Two())
+    assert report.read_spec != report.write_spec
+
+
+def test_what_a_scan_does_not_compute_cannot_be_fused() -> None:
+    class States(Lists):
+        def sample(self, h_enc: Tensor, t: int) -> Tensor:
+            self.last_state = h_enc
+            return super().sample(h_enc, t)
+
+    refused(States(), r"model.last_state \[7, 12\] is nothing that a scan computes", fuse=True)
+
+    class Noisy(Lists):
+        def sample(self, h_enc: Tensor, t: int) -> Tensor:
+            return super().sample(h_enc, t) + 0.1 * torch.rand(self.batch, self.z)
+
+    refused(Noisy(), "its z is not", fuse=True)
+
+    class Biased(Lists):
+        def forward(self, x: Tensor) -> None:
+            super().forward(x * 1.5)
+
+    refused(Biased(), "is nothing that a scan computes", fuse=True)
+    accelerate(Biased())
+
+
+def test_wrong_types() -> None:
+    with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
+        accelerate(torch.relu)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="spec must be one of"):
+        accelerate(Lists(), spec="nobody")
+
+
+def test_a_tensor_attribute_is_what_forward_leaves_each_time() -> None:
+    class Canvas(Lists):
+        def __init__(self) -> None:
+            super().__init__()
+            self.canvas = torch.zeros(1)
+
+        def forward(self, x: Tensor) -> None:
+            super().forward(x)
+            for canvas in self.cs:  # each frees the one before it
+                self.canvas = torch.sigmoid(canvas)
+
+    model = Canvas()
+    accelerate(model, fuse=True)
+    for _ in range(2):
+        model(torch.rand(2, 63))
+        torch.testing.assert_close(model.canvas, torch.sigmoid(model.cs[-1]))
+        assert model.canvas.requires_grad
+
+
+def test_a_wrapped_model() -> None:
+    refused(nn.DataParallel(Lists()), "before DataParallel wraps it")
+
+
+def test_a_forward_that_insists_on_float32() -> None:
+    class Single(Lists):
+        def write(self, h_dec: Tensor) -> Tensor:
+            return super().write(h_dec.float())
+
+    refused(
+        Single(),
+        "in float64, in which probes run, forward raises RuntimeError",
+        example=torch.rand(7, 63),
+    )
+    refused(Single(), "does not run on a batch .* RuntimeError")
