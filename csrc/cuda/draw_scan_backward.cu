@@ -296,9 +296,7 @@ struct Backward : DrawBlock<E, Team> {
                      latent(t, row, (latents.first + group - units.count) * kWide + local, sums[n]);
                  }
                });
-    if (tile.prior)
-      __syncthreads();
-    else
+    if (!tile.prior)
       exchange(elements(o.d_posterior), posterior_blocks(), {2 * latents.first, 2 * latents.count});
   }
 

@@ -212,7 +212,7 @@ __device__ inline AxisGradient filter_gradient(const Convention& map, const Axis
 __host__ __device__ inline int filter_scratch(int N, int warps) { return 6 * N + 5 * warps; }
 
 // What dF_y [N, H] and dF_x [N, W] say of the window; the thread of rank 0 has it. Starts behind a
-// barrier, ends in one. `scratch` is filter_scratch() floats.
+// barrier; the next use of `scratch` stands behind another. `scratch` is filter_scratch() floats.
 template <class Group>
 __device__ WindowGradient filters_backward(const Group& group, const Convention& map, const Axis& y,
                                            const Axis& x, const float* dF_y, const float* dF_x,
@@ -259,7 +259,6 @@ __device__ WindowGradient filters_backward(const Group& group, const Convention&
       all.log_intensity += part[4];
     }
   }
-  group.sync();
   return all;
 }
 
