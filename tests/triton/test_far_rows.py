@@ -12,7 +12,7 @@ from drawgan_fast import functional as F
 from tests.device.test_attention import inputs
 
 
-def test_rows_lie_further_apart_than_32_bits_count(tier: str, device: str, tmp_path: Path) -> None:
+def test_rows_lie_further_apart_than_32_bits_count(device: str, tmp_path: Path) -> None:
     """Glimpses, patches and windows of four samples, 2³⁰ numbers apart."""
     apart, size = 2**30, 3 * 2**30 + 64
     if device == "cpu":  # a file with holes: memory is taken for what is touched
