@@ -29,17 +29,18 @@ struct Fragments<bf16> {  // tensor cores: mma.m16n8k16
     return (column * 4 + (k & 7) / 2) * 4 + (k >> 3) * 2 + (k & 1);
   }
 
-  struct Left {
-    uint32_t a[4];
-  };
-  __device__ static Left load(const bf16* block, int lane) {
-    const uint4 v = *reinterpret_cast<const uint4*>(block + lane * 8);
-    return {{v.x, v.y, v.z, v.w}};
-  }
-  __device__ static void multiply(float (&sums)[4], const Left& left, const bf16* block, int lane) {
-    const uint2 v = *reinterpret_cast<const uint2*>(block + lane * 4);
-    const uint32_t b[2] = {v.x, v.y};
-    mma_bf16(sums, left.a, b);
+  // Adds one block of k to the sums of NT right operands, which stand `stride` elements apart.
+  template <int NT>
+  __device__ static void multiply(float (&sums)[NT][4], const bf16* left, const bf16* right,
+                                  int stride, int lane) {
+    const uint4 rows = *reinterpret_cast<const uint4*>(left + lane * 8);
+    const uint32_t a[4] = {rows.x, rows.y, rows.z, rows.w};
+#pragma unroll
+    for (int n = 0; n < NT; n++) {
+      const uint2 columns = *reinterpret_cast<const uint2*>(right + n * stride + lane * 4);
+      const uint32_t b[2] = {columns.x, columns.y};
+      mma_bf16(sums[n], a, b);
+    }
   }
 };
 
@@ -53,34 +54,29 @@ struct Fragments<float> {  // multiply-add units: float32 all through
     return (k >> 2) * 32 + column * 4 + (k & 3);
   }
 
-  struct Left {
-    float4 low[4], high[4];  // of rows g and g + 8
-  };
-  __device__ static Left load(const float* block, int lane) {
-    Left left;
-    const int g = lane >> 2;
-#pragma unroll
-    for (int c = 0; c < 4; c++) {
-      const float* at = block + g * 16 + ((c ^ (g >> 1)) & 3) * 4;
-      left.low[c] = *reinterpret_cast<const float4*>(at);
-      left.high[c] = *reinterpret_cast<const float4*>(at + 8 * 16);
-    }
-    return left;
-  }
   __device__ static float dot(float sum, const float4& a, const float4& b) {
     return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
   }
-  __device__ static void multiply(float (&sums)[4], const Left& left, const float* block,
-                                  int lane) {
-#pragma unroll
+
+  template <int NT>
+  __device__ static void multiply(float (&sums)[NT][4], const float* left, const float* right,
+                                  int stride, int lane) {
+    const int g = lane >> 2;
+#pragma unroll 2  // all four would want more registers than there are
     for (int c = 0; c < 4; c++) {
-      const float* at = block + c * 32 + (lane & 3) * 8;
-      const float4 even = *reinterpret_cast<const float4*>(at);
-      const float4 odd = *reinterpret_cast<const float4*>(at + 4);
-      sums[0] = dot(sums[0], left.low[c], even);
-      sums[1] = dot(sums[1], left.low[c], odd);
-      sums[2] = dot(sums[2], left.high[c], even);
-      sums[3] = dot(sums[3], left.high[c], odd);
+      const float* row = left + g * 16 + ((c ^ (g >> 1)) & 3) * 4;
+      const float4 low = *reinterpret_cast<const float4*>(row);
+      const float4 high = *reinterpret_cast<const float4*>(row + 8 * 16);
+#pragma unroll
+      for (int n = 0; n < NT; n++) {
+        const float* column = right + n * stride + c * 32 + (lane & 3) * 8;
+        const float4 even = *reinterpret_cast<const float4*>(column);
+        const float4 odd = *reinterpret_cast<const float4*>(column + 4);
+        sums[n][0] = dot(sums[n][0], low, even);
+        sums[n][1] = dot(sums[n][1], low, odd);
+        sums[n][2] = dot(sums[n][2], high, even);
+        sums[n][3] = dot(sums[n][3], high, odd);
+      }
     }
   }
 };
@@ -103,12 +99,10 @@ struct Operand {
 template <int NT, class E>
 __device__ void multiply_blocks(float (&sums)[NT][4], const Operand<E>& left, int tile,
                                 const E* right, int stride, int first, int last, int lane) {
-  for (int k = first; k < last; k++) {
-    const auto a = Fragments<E>::load(left.block(tile, k), lane);
-#pragma unroll
-    for (int n = 0; n < NT; n++)
-      Fragments<E>::multiply(sums[n], a, right + n * stride + k * kRight, lane);
-  }
+  constexpr int kAtOnce = sizeof(E) == 2 ? 2 : 1;
+#pragma unroll(kAtOnce)
+  for (int k = first; k < last; k++)
+    Fragments<E>::multiply(sums, left.block(tile, k), right + k * kRight, stride, lane);
 }
 
 // Floats of shared memory that product() uses.
