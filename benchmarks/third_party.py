@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import drawgan_fast
 from benchmarks.environment import environment
 from benchmarks.third_party_models import IMPLEMENTATIONS, Implementation
+from benchmarks.timing import busy_seconds
 from drawgan_fast.compat import load_foreign
 from drawgan_fast.compat.fused import draw_noise
 from drawgan_fast.compat.proof import behaviour
@@ -77,10 +80,11 @@ def largest_error(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
     return max(((a - b).norm() / b.norm().clamp(min=1e-30)).item() for a, b in pairs)
 
 
-def measure(
-    implementation: Implementation, folder: Path, device: torch.device, rounds: int, threads: int
-) -> dict[str, Any]:
-    """Everything about one implementation on one device; only its times take several threads."""
+Prepared = tuple[nn.Module, Any, dict[str, Trainer], dict[str, Any], tuple[Tensor, ...]]
+
+
+def prepare(implementation: Implementation, folder: Path, device: torch.device) -> Prepared:
+    """The model, its loss, a trainer of every variant, what accelerate said, batches of digits."""
     torch.set_num_threads(1)
     C, H, W = implementation.numbers
     images = load_subset("train").images[: 10 * implementation.batch].float() / 255
@@ -89,26 +93,31 @@ def measure(
 
     torch.manual_seed(5)
     first, loss = implementation.build(folder, device)
-    args = implementation.example(batches[0]) if implementation.example else (batches[0],)
-    trainers, reports = {}, {}
+    trainers, said = {}, {}
     for variant in VARIANTS:
         model = copy.deepcopy(first)
         if variant != "original":
             example = implementation.example(batches[0][:7]) if implementation.example else None
             begin = time.perf_counter()
-            reports[variant] = drawgan_fast.accelerate(
-                model, fuse=variant == "fused", example=example
-            )
-            reports[variant + " seconds"] = time.perf_counter() - begin
+            report = drawgan_fast.accelerate(model, fuse=variant == "fused", example=example)
+            seconds = time.perf_counter() - begin
+            said[variant] = {"seconds": seconds, "report": str(report).splitlines()}
         trainers[variant] = Trainer(model, loss, implementation.clip)
+    return first, loss, trainers, said, batches
 
+
+def measure(
+    implementation: Implementation, folder: Path, device: torch.device, rounds: int, threads: int
+) -> dict[str, Any]:
+    """Everything about one implementation on one device; only its times take several threads."""
+    first, loss, trainers, said, batches = prepare(implementation, folder, device)
+    args = implementation.example(batches[0]) if implementation.example else (batches[0],)
     row: dict[str, Any] = {
         "repository": implementation.repository,
         "configuration": implementation.configuration,
         "commit": commit(folder),
         "device": device.type,
-        "report": {v: str(reports[v]).splitlines() for v in VARIANTS[1:]},
-        "accelerate seconds": {v: reports[v + " seconds"] for v in VARIANTS[1:]},
+        "accelerate": said,
     }
     original = trainers["original"]
     for variant in VARIANTS[1:]:
@@ -122,9 +131,7 @@ def measure(
             for s in SEEDS
         )
     row["checkpoint"] = checkpoint_error(implementation, first, batches[0])
-    torch.set_num_threads(threads)
-    row |= times(trainers, batches[0], device, rounds)
-    torch.set_num_threads(1)
+    row |= times(trainers, batches[0], device, rounds, threads)
     row |= curves(first, trainers, loss, implementation, batches)
     return row
 
@@ -147,27 +154,41 @@ def checkpoint_error(implementation: Implementation, model: nn.Module, x: Tensor
 
 
 def times(
-    trainers: dict[str, Trainer], x: Tensor, device: torch.device, rounds: int
+    trainers: dict[str, Trainer], x: Tensor, device: torch.device, rounds: int, threads: int
 ) -> dict[str, Any]:
-    """Milliseconds a step, every variant in turn each round; speed-ups are medians of ratios."""
-    taken: dict[str, list[float]] = {variant: [] for variant in trainers}
-    for number in range(rounds + 1):
-        for variant, trainer in trainers.items():
-            trainer.step(x)  # the caches are another's
-            best = float("inf")
-            for _ in range(2):
-                begin = time.perf_counter()
-                trainer.step(x)
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                best = min(best, time.perf_counter() - begin)
-            if number:
-                taken[variant].append(1e3 * best)
-    found: dict[str, Any] = {f"{v} ms": statistics.median(t) for v, t in taken.items()}
-    for variant in VARIANTS[1:]:
-        ratios = [a / b for a, b in zip(taken["original"], taken[variant])]
-        found[f"{variant} speed-up"] = statistics.median(ratios)
-    return found
+    """Milliseconds a step, every variant in turn each round; speed-ups are medians of ratios.
+
+    On a CPU also processor time on one thread, which other programs cannot inflate much, and the
+    share of the processors that they took while the wall clock ran.
+    """
+
+    def step(trainer: Trainer, clock: Callable[[], float]) -> float:
+        begin = clock()
+        trainer.step(x)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return 1e3 * (clock() - begin)
+
+    def compared(name: str, clock: Callable[[], float]) -> dict[str, Any]:
+        taken: dict[str, list[float]] = {variant: [] for variant in trainers}
+        for _ in range(rounds):
+            for variant, trainer in trainers.items():
+                step(trainer, clock)  # the caches are another's
+                taken[variant].append(min(step(trainer, clock) for _ in range(2)))
+        found: dict[str, Any] = {f"{v} {name}ms": statistics.median(t) for v, t in taken.items()}
+        for variant in VARIANTS[1:]:
+            ratios = [a / b for a, b in zip(taken["original"], taken[variant])]
+            found[f"{variant} {name}speed-up"] = statistics.median(ratios)
+        return found
+
+    torch.set_num_threads(threads)
+    begin, busy, own = time.perf_counter(), busy_seconds(), time.process_time()
+    found = compared("", time.perf_counter)
+    elapsed = time.perf_counter() - begin
+    others = busy_seconds() - busy - (time.process_time() - own)
+    found["others"] = max(0.0, others / (elapsed * (os.cpu_count() or 1)))
+    torch.set_num_threads(1)
+    return found | (compared("processor ", time.process_time) if device.type == "cpu" else {})
 
 
 def curves(
@@ -205,12 +226,18 @@ def commit(folder: Path) -> str:
     return done.stdout.strip()
 
 
+def _speed(row: dict[str, Any], name: str) -> tuple[str, ...]:
+    taken = " → ".join(f"{row[f'{v} {name}ms']:.0f}" for v in VARIANTS)
+    return taken, *(f"{row[f'{v} {name}speed-up']:.2f}x" for v in VARIANTS[1:])
+
+
 def table(found: dict[str, Any]) -> str:
     """The rows as Markdown."""
     lines = [
         "| implementation, commit | configuration | device | outputs, gradients (replaced) "
-        "| (fused) | checkpoint | loss in 100 steps, curves apart | ms a step | replaced | fused |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| (fused) | checkpoint | loss in 100 steps, curves apart | ms a step | replaced | fused "
+        "| others took | one thread: processor ms a step | replaced | fused |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
         first, last = row["loss"]
@@ -222,8 +249,9 @@ def table(found: dict[str, Any]) -> str:
             *(f"{row[v + ' outputs']:.1e}, {row[v + ' gradients']:.1e}" for v in VARIANTS[1:]),
             f"{row['checkpoint']:.1e}",
             f"{first:.0f} → {last:.0f}, {apart:.1e}",
-            f"{row['original ms']:.0f} → {row['replaced ms']:.0f} → {row['fused ms']:.0f}",
-            *(f"{row[v + ' speed-up']:.1f}x" for v in VARIANTS[1:]),
+            *_speed(row, ""),
+            f"{100 * row['others']:.0f} %" if "others" in row else "",
+            *(_speed(row, "processor ") if "original processor ms" in row else ("",) * 3),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     machine, versions = found["environment"]["machine"], found["environment"]["versions"]
@@ -251,6 +279,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="part of a row's name")
+    parser.add_argument("--times", action="store_true", help="of rows that are there, times alone")
     parser.add_argument("--out", type=Path, help="JSON file, whose other rows stay")
     options = parser.parse_args()
     devices = [torch.device("cpu")]
@@ -268,11 +297,18 @@ def main() -> None:
             print(f"{implementation.repository}: not in {options.path}", file=sys.stderr)
             continue
         for device in devices:
-            row = measure(implementation, folder, device, options.rounds, options.threads)
+            row = {"repository": implementation.repository, "device": device.type}
+            row["configuration"] = implementation.configuration
+            if options.times:
+                _, _, trainers, _, batches = prepare(implementation, folder, device)
+                old = next(old for old in rows if old.items() >= row.items())
+                row = old | times(trainers, batches[0], device, options.rounds, options.threads)
+            else:
+                row = measure(implementation, folder, device, options.rounds, options.threads)
             key = ("repository", "configuration", "device")
             rows = [old for old in rows if any(old[k] != row[k] for k in key)] + [row]
             rows.sort(key=lambda r: names.index((r["repository"], r["configuration"])))
-            shown = {k: v for k, v in row.items() if k != "report"}
+            shown = {k: v for k, v in row.items() if k != "accelerate"}
             print(json.dumps(shown, ensure_ascii=False, indent=1), flush=True)
             if options.out is not None:
                 found = {"environment": environment(), "threads": options.threads, "rows": rows}

@@ -45,6 +45,7 @@ def test_a_row_and_its_table(stand_in: Implementation, tmp_path: Path) -> None:
         assert row[f"{variant} gradients"] < 1e-5
         assert row[f"{variant} curve"] < 1e-4
         assert row[f"{variant} speed-up"] > 0
+        assert row[f"{variant} processor speed-up"] > 0
     found = {"environment": third_party.environment(), "threads": 1, "rows": [row]}
     json.dumps(found)
     page = f"before\n{third_party.BEGIN}\nold\n{third_party.END}\nafter\n"
@@ -70,7 +71,9 @@ def test_the_table_in_the_docs_is_of_the_numbers_beside_it() -> None:
     page = third_party.PAGE.read_text()
     assert third_party.renewed(page, found) == page
     measured = {row["repository"] for row in found["rows"]}
-    assert measured == {one.repository for one in IMPLEMENTATIONS}
+    assert measured <= {one.repository for one in IMPLEMENTATIONS}
+    owners = {name.split("/")[0] for name in measured}
+    assert owners >= {"Natsu6767", "dingwen07", "kamenbliznashki"}
     for row in found["rows"]:
         for variant in ("replaced", "fused"):
             assert row[f"{variant} outputs"] < 1e-5
