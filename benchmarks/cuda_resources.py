@@ -17,6 +17,7 @@ PAGE = ROOT / "docs/cuda_resources.md"
 # As setup.py names it.
 BUILD = ROOT / "build" / f"{sys.implementation.cache_tag}-cuda"
 
+_SECOND = ("none", "image", "canvas")  # what is read beside an image: csrc/cuda/operators.h
 _ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for '(?P<chip>\w+)'\n"
     r"(?:.*\n)*?\s+(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, "
@@ -71,7 +72,9 @@ def _demangled(names: list[str]) -> list[str]:
     short = []
     for line in done.stdout.splitlines():
         name = re.sub(r"\(anonymous namespace\)::|drawgan::|cuda::|^void ", "", line)
-        name = re.sub(r"\((int|unsigned int|bool)\)(\w+)", r"\2", name)  # a template's constants
+        # A template's constants; those of Second by their names.
+        name = re.sub(r"\(Second\)(\d)", lambda m: _SECOND[int(m[1])], name)
+        name = re.sub(r"\((int|unsigned int|bool)\)(\w+)", r"\2", name)
         short.append(re.sub(r"\(.*\)$", "", name))
     return short
 

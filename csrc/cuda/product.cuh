@@ -99,7 +99,7 @@ struct Operand {
 template <int NT, class E>
 __device__ void multiply_blocks(float (&sums)[NT][4], const Operand<E>& left, int tile,
                                 const E* right, int stride, int first, int last, int lane) {
-  constexpr int kAtOnce = sizeof(E) == 2 ? 2 : 1;
+  [[maybe_unused]] constexpr int kAtOnce = sizeof(E) == 2 ? 2 : 1;
 #pragma unroll(kAtOnce)
   for (int k = first; k < last; k++)
     Fragments<E>::multiply(sums, left.block(tile, k), right + k * kRight, stride, lane);
