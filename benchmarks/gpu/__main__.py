@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begin = time.monotonic()
     options = _parser().parse_args(arguments)
     if options.render is not None:
-        found = record.load(options.render) if options.render != Path() else record.EMPTY
-        _write(options.page, found)
+        _write(options.page, record.joined([record.load(path) for path in options.render]))
         return 0
-    names = options.only.split(",") if options.only else [stage.name for stage in STAGES]
+    unasked = [stage.name for stage in STAGES if not stage.asked]
+    names = options.only.split(",") if options.only else unasked
     stages = [stage for stage in STAGES if stage.name in names]
     unknown = sorted(set(names) - {stage.name for stage in STAGES})
     if unknown:
@@ -93,10 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--render",
         type=Path,
-        nargs="?",
-        const=Path(),
+        nargs="*",
         metavar="FILE",
-        help="the page of a record; without one, of nothing measured",
+        help="the page of records, later ones adding stages; without one, of nothing measured",
     )
     parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="of --render")
     return parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,19 @@ EMPTY: dict[str, Any] = {"environment": None, "stages": {}}
 def load(path: Path) -> dict[str, Any]:
     """A record as :func:`save` wrote it."""
     found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def joined(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One record of several: the first's environment, and of a stage the last that ran it.
+
+    >>> joined([]) == EMPTY
+    True
+    """
+    found: dict[str, Any] = {"environment": None, "stages": {}}
+    for each in records:
+        found["environment"] = found["environment"] or each["environment"]
+        found["stages"] |= each["stages"]
     return found
 
 

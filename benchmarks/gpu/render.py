@@ -24,7 +24,8 @@ _HOW = """\
 pip install --no-build-isolation --no-deps -e .   # where nvcc is found, with the CUDA C++ core
 python -m benchmarks.gpu                 # every stage, in under ten minutes on one GPU, no network
 python -m benchmarks.gpu --only operators,steps --minutes 8
-python -m benchmarks.gpu --render build/gpu/gpu.json    # this page from a record, on any machine
+DRAWGAN_DATA=folder/of/mnist python -m benchmarks.gpu --only training --minutes 10 --out build/nats
+python -m benchmarks.gpu --render build/gpu/gpu.json build/nats/gpu.json   # this page, anywhere
 ```
 
 It needs PyTorch with CUDA, Triton and pytest; what else is missing is left out and named here.
@@ -76,6 +77,8 @@ def render(record: Record) -> str:
         "## Training steps\n",
         _STEPS,
         _steps(record),
+        "## DRAW trained on MNIST\n",
+        _training(record),
         "## Tuned launches\n",
         _tuned(record),
     ]
@@ -227,6 +230,18 @@ def _step_row(group: Mapping[str, Any], taken: Mapping[str, Any]) -> list[str]:
         ratio = spread(Quantiles.of(ratios(taken["rounds"], ours)), "×")
     rate = f"{1e3 * group['case']['batch'] / time.p50:,.0f}"
     return [title, precision, spread(time, ""), rate, ratio, f"{taken['gate']['gradient']:.1e}"]
+
+
+def _training(record: Record) -> str:
+    found = result(record, "training")
+    if "nats" not in found:
+        return _nothing(found)
+    return (
+        f"{found['nats']:.2f} nats a test digit ({found['test_digits']:,} of them, binarised once, "
+        f"float32) after {found['seconds']:.0f} s: {found['steps']:,} steps, "
+        f"{found['epochs']:.0f} epochs of {found['digits']:,} digits, on "
+        f"{' and '.join(found['backends'])}. The paper's bound is 80.97.\n\n{found['source']}\n"
+    )
 
 
 def _tuned(record: Record) -> str:

@@ -62,6 +62,12 @@ def _tune(save: Save, deadline: Deadline) -> None:
     tune.run(clock("cuda"), deadline, save, tune.TABLE)
 
 
+def _training(save: Save, deadline: Deadline) -> None:
+    from benchmarks.gpu import training
+
+    training.run(deadline, save)
+
+
 RUN: dict[str, Callable[[Save, Deadline], None]] = {
     "tests": _tests,
     "compile": _compile,
@@ -70,6 +76,7 @@ RUN: dict[str, Callable[[Save, Deadline], None]] = {
     "steps": _steps,
     "sanitizer": _sanitizer,
     "tune": _tune,
+    "training": _training,
 }
 
 

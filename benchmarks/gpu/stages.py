@@ -39,6 +39,7 @@ class Stage:
             seconds as two more arguments.
         beside: a stage whose time it shares, running at the same time; without that stage it runs
             alone.
+        asked: it runs only where it is named, since it takes all the time there is.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Stage:
     share: float
     command: tuple[str, ...] | None = None
     beside: str | None = None
+    asked: bool = False
 
     def arguments(self, result: Path, seconds: float) -> list[str]:
         """The whole command."""
@@ -62,6 +64,7 @@ STAGES = (
     Stage("steps", "Training steps", 40),
     Stage("sanitizer", "Sanitizer", 10),
     Stage("tune", "Tuned launches", 8),
+    Stage("training", "DRAW trained on MNIST", 100, asked=True),
 )
 
 

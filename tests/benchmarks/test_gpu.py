@@ -27,6 +27,7 @@ from benchmarks.gpu import (
     sanitizer,
     stages,
     steps,
+    training,
     tune,
 )
 from benchmarks.gpu.clock import HostClock
@@ -100,12 +101,14 @@ def test_every_stage_writes_its_result(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(sanitizer, "program", lambda: None)
     monkeypatch.setattr(device_tests, "NEEDED", ("no_such_package",))
     monkeypatch.setattr(ceilings, "run", partial(ceilings.run, copied=2**16, side=32))
+    monkeypatch.setattr(training, "run", lambda deadline, save: save({"left": deadline.left()}))
     found = {}
     for each in STAGES:
         path = tmp_path / f"{each.name}.json"
         one.main([each.name, str(path), "60"])
         found[each.name] = record.load(path)
     assert found["tests"] == {"left_out": "no_such_package not installed"}
+    assert 0 < found["training"]["left"] <= 60
     assert found["compile"] == {"compiled": [], "left_out": []}
     assert found["ceilings"]["bandwidth"]["p50"] > 0
     assert [g["key"] for g in found["operators"]["groups"]] == [TINY_CASES[0].key]

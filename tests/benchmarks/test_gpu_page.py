@@ -162,16 +162,35 @@ def test_a_page_comes_from_a_record_without_a_gpu(a_record: dict[str, Any], tmp_
     assert page.read_text() == render(a_record)
 
 
+def test_a_second_record_adds_its_stages(a_record: dict[str, Any], tmp_path: Path) -> None:
+    record.save(tmp_path / "gpu.json", a_record)
+    trained = {"nats": 84.256, "test_digits": 10_000, "seconds": 580, "steps": 200_000}
+    trained |= {"epochs": 426.7, "digits": 60_000, "backends": ["cuda"], "source": "From a folder."}
+    stage = {"status": "done", "seconds": 600, "result": trained}
+    other = {"environment": {"name": "another"}, "stages": {"training": stage}}
+    record.save(tmp_path / "training.json", other)
+    files, page = (
+        [str(tmp_path / f"{name}.json") for name in ("gpu", "training")],
+        tmp_path / "page",
+    )
+    assert command.main(["--render", *files, "--page", str(page)]) == 0
+    text = page.read_text()
+    assert "| reported | 84.26 nats, 427 epochs | yes |" in text
+    assert "200,000 steps, 427 epochs of 60,000 digits, on cuda." in text
+    for line in render(a_record).splitlines():
+        assert line in text or "not run" in line or "not measured" in line.lower()
+
+
 def test_nothing_measured_is_said_everywhere(tmp_path: Path) -> None:
     page = tmp_path / "gpu.md"
     assert command.main(["--render", "--page", str(page)]) == 0
     text = page.read_text()
     assert text.count("| not measured | not measured |") == len(targets())
-    assert text.count("\nNot measured.\n") == 5
+    assert text.count("\nNot measured.\n") == 6
     assert "yes" not in text
 
 
 def test_the_page_in_the_repository_is_what_its_record_gives() -> None:
-    kept = ROOT / "docs" / "gpu.json"
-    expected = record.load(kept) if kept.exists() else record.EMPTY
+    kept = [ROOT / "docs" / name for name in ("gpu.json", "gpu_training.json")]
+    expected = record.joined([record.load(path) for path in kept if path.exists()])
     assert (ROOT / "docs" / "gpu.md").read_text() == render(expected)
