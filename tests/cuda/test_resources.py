@@ -20,7 +20,8 @@ def test_no_kernel_spills(rows: list[resources.Kernel]) -> None:
 
 
 def test_every_source_is_built_for_every_chip(rows: list[resources.Kernel]) -> None:
-    sources = {path.name for path in (resources.ROOT / "csrc/cuda").glob("*.cu")}
+    every = (resources.ROOT / "csrc/cuda").glob("*.cu")
+    sources = {path.name for path in every if "__global__" in path.read_text()}
     chips = {row.chip for row in rows}
     built = {(row.file, row.chip) for row in rows}
     assert built == {(file, chip) for file in sources for chip in chips}
