@@ -198,19 +198,29 @@ def curves(
     implementation: Implementation,
     batches: tuple[Tensor, ...],
 ) -> dict[str, Any]:
-    """Loss curves of 100 steps from the same start: the largest distance, relative to the loss."""
+    """Loss curves of 100 steps from the same start: the largest distance, relative to the loss.
+
+    "own": the original's from itself, its parameters one rounding further. Training amplifies that.
+    """
     images = torch.cat(batches).split(CURVE_BATCH)
-    curve: dict[str, list[float]] = {}
-    for variant, trainer in trainers.items():
-        trainer.model.load_state_dict(first.state_dict())
-        fresh = Trainer(trainer.model, loss, implementation.clip)
+
+    def curve_of(model: nn.Module, rounding: float = 0.0) -> list[float]:
+        model.load_state_dict(first.state_dict())
+        torch.manual_seed(8)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter *= 1 + rounding * torch.randn_like(parameter).sign()
+        fresh = Trainer(model, loss, implementation.clip)
         torch.manual_seed(9)
-        curve[variant] = [fresh.step(images[i % len(images)]) for i in range(CURVE_STEPS)]
+        return [fresh.step(images[i % len(images)]) for i in range(CURVE_STEPS)]
+
+    curve = {variant: curve_of(trainer.model) for variant, trainer in trainers.items()}
+    curve["own"] = curve_of(trainers["original"].model, torch.finfo(torch.float32).eps)
     found: dict[str, Any] = {
         f"{variant} curve": max(
             abs(a - b) / abs(b) for a, b in zip(curve[variant], curve["original"])
         )
-        for variant in VARIANTS[1:]
+        for variant in (*VARIANTS[1:], "own")
     }
     return found | {"loss": [curve["original"][0], curve["original"][-1]]}
 
@@ -235,20 +245,21 @@ def table(found: dict[str, Any]) -> str:
     """The rows as Markdown."""
     lines = [
         "| implementation, commit | configuration | device | outputs, gradients (replaced) "
-        "| (fused) | checkpoint | loss in 100 steps, curves apart | ms a step | replaced | fused "
-        "| others took | one thread: processor ms a step | replaced | fused |",
+        "| (fused) | checkpoint | loss in 100 steps, curves apart (its own) | ms a step | replaced "
+        "| fused | others took | one thread: processor ms a step | replaced | fused |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
         first, last = row["loss"]
         apart = max(row["replaced curve"], row["fused curve"])
+        own = f" ({row['own curve']:.1e})" if "own curve" in row else ""
         cells = [
             f"{row['repository']} `{row['commit'][:12]}`",
             row["configuration"],
             row["device"],
             *(f"{row[v + ' outputs']:.1e}, {row[v + ' gradients']:.1e}" for v in VARIANTS[1:]),
             f"{row['checkpoint']:.1e}",
-            f"{first:.0f} → {last:.0f}, {apart:.1e}",
+            f"{first:.0f} → {last:.0f}, {apart:.1e}{own}",
             *_speed(row, ""),
             f"{100 * row['others']:.0f} %" if "others" in row else "",
             *(_speed(row, "processor ") if "original processor ms" in row else ("",) * 3),
@@ -300,8 +311,11 @@ def main() -> None:
             row = {"repository": implementation.repository, "device": device.type}
             row["configuration"] = implementation.configuration
             if options.times:
+                old = next((old for old in rows if old.items() >= row.items()), None)
+                if old is None:
+                    print(f"{implementation.repository}: no row of it yet", file=sys.stderr)
+                    continue
                 _, _, trainers, _, batches = prepare(implementation, folder, device)
-                old = next(old for old in rows if old.items() >= row.items())
                 row = old | times(trainers, batches[0], device, options.rounds, options.threads)
             else:
                 row = measure(implementation, folder, device, options.rounds, options.threads)

@@ -44,6 +44,7 @@ def test_a_row_and_its_table(stand_in: Implementation, tmp_path: Path) -> None:
         assert row[f"{variant} outputs"] < 1e-5
         assert row[f"{variant} gradients"] < 1e-5
         assert row[f"{variant} curve"] < 1e-4
+        assert 0 < row["own curve"] < 1e-4
         assert row[f"{variant} speed-up"] > 0
         assert row[f"{variant} processor speed-up"] > 0
     found = {"environment": third_party.environment(), "threads": 1, "rows": [row]}
