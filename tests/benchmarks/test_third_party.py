@@ -30,7 +30,7 @@ def test_what_is_not_installed_is_stubbed_while_a_file_is_imported(tmp_path: Pat
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Implementation:
-    monkeypatch.setattr(third_party, "CURVE_STEPS", 3)
+    monkeypatch.setattr(third_party, "CURVE_STEPS", 12)
     # Its layers have nobody's names, so the checkpoint is another test's.
     monkeypatch.setattr(third_party, "checkpoint_error", lambda *_: 0.0)
     build = lambda folder, device: (Lists(A=8, B=8), lambda model, x: model.loss(x))  # noqa: E731
