@@ -218,6 +218,7 @@ class Trained:
     """What ten minutes of training come to: a figure to report, with no bound on it."""
 
     text: str
+    stage: str = "training"
 
     @property
     def required(self) -> str:
@@ -226,7 +227,7 @@ class Trained:
 
     def measured(self, record: Record) -> str | None:
         """See :class:`Target`."""
-        found = result(record, "training")
+        found = result(record, self.stage)
         if "nats" not in found:
             return None
         return f"{found['nats']:.2f} nats, {found['epochs']:.0f} epochs"
