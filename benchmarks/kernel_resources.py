@@ -43,7 +43,7 @@ def _images(B: int, C: int, size: int, dtype: torch.dtype) -> Tensor:
 
 
 def _read(C: int, size: int, N: int, dtype: torch.dtype, spec: str = "paper") -> None:
-    from drawgan_fast.backends.triton import attention_read as host
+    from drawgan_fast.backends.triton.kernels import TritonKernels as host
 
     x, params = _images(2, C, size, dtype), torch.zeros(2, 5, dtype=dtype)
     convention = PRESETS.get(spec) or AttentionSpec()
@@ -61,7 +61,7 @@ def _write(C: int, size: int, N: int, dtype: torch.dtype, spec: str = "paper") -
 
 
 def _cell(D: int, K: int, *, bf16: bool) -> None:
-    from drawgan_fast.backends.triton import lstm_cell as host
+    from drawgan_fast.backends.triton.kernels import TritonKernels as host
 
     shapes = [(4, D), (4, K), (4, K), (4 * K, D), (4 * K, K), (4 * K,), (4 * K,)]
     x, h, c, w_ih, w_hh, b_ih, b_hh = (torch.zeros(shape) for shape in shapes)

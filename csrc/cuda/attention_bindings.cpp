@@ -8,8 +8,6 @@ AttentionShape shape_of(int type, const WindowMap& map, int64_t B, int C, int H,
   return {number(type), map, B, C, H, W, N};
 }
 
-cudaStream_t as_stream(Address stream) { return static_cast<cudaStream_t>(pointer(stream)); }
-
 }  // namespace
 
 void bind_attention(py::module_& m) {
@@ -35,7 +33,7 @@ void bind_attention(py::module_& m) {
       [](int type, const WindowMap& map, int64_t B, int C, int H, int W, int N, Address image,
          Address other, int second, Address params, int64_t params_stride, Address d_glimpse,
          Address d_other_glimpse, int64_t d_glimpse_stride, Address d_image, Address d_other,
-         Address d_params, int64_t d_params_stride, bool adds, Address stream) {
+         Address d_params, Address stream) {
         ReadBackwardArgs args{};
         args.forward.shape = shape_of(type, map, B, C, H, W, N);
         args.forward.second = static_cast<Second>(second);
@@ -44,8 +42,7 @@ void bind_attention(py::module_& m) {
         args.d_glimpse = pointer(d_glimpse), args.d_other_glimpse = pointer(d_other_glimpse);
         args.d_glimpse_stride = d_glimpse_stride;
         args.d_image = pointer(d_image), args.d_other = pointer(d_other);
-        args.d_params = pointer(d_params), args.d_params_stride = d_params_stride;
-        args.adds = adds;
+        args.d_params = as<float>(d_params);
         attention_read_backward(args, as_stream(stream));
       },
       NoGil());
@@ -66,15 +63,14 @@ void bind_attention(py::module_& m) {
       "attention_write_backward",
       [](int type, const WindowMap& map, int64_t B, int C, int H, int W, int N, Address patch,
          int64_t patch_stride, Address params, int64_t params_stride, Address d_out,
-         Address d_patch, int64_t d_patch_stride, Address d_params, int64_t d_params_stride,
-         Address stream) {
+         Address d_patch, int64_t d_patch_stride, Address d_params, Address stream) {
         WriteBackwardArgs args{};
         args.forward.shape = shape_of(type, map, B, C, H, W, N);
         args.forward.patch = pointer(patch), args.forward.patch_stride = patch_stride;
         args.forward.params = pointer(params), args.forward.params_stride = params_stride;
         args.d_out = pointer(d_out);
         args.d_patch = pointer(d_patch), args.d_patch_stride = d_patch_stride;
-        args.d_params = pointer(d_params), args.d_params_stride = d_params_stride;
+        args.d_params = as<float>(d_params);
         attention_write_backward(args, as_stream(stream));
       },
       NoGil());

@@ -50,20 +50,11 @@ __global__ void __launch_bounds__(kThreads, 4)
 template <class T>
 struct ReadBackwardPointers {
   const T *image, *other, *params, *d_glimpse, *d_other_glimpse;
-  T *d_image, *d_other, *d_params;
-  int64_t params_stride, d_glimpse_stride, d_params_stride;
+  T *d_image, *d_other;
+  float* d_params;
+  int64_t params_stride, d_glimpse_stride;
   int C, H, W, N;
-  bool adds;
 };
-
-template <int VEC, class T>
-__device__ void store_or_add(T* to, float (&d)[VEC], bool adds) {
-  float old[VEC] = {};
-  if (adds) load(to, old);
-#pragma unroll
-  for (int v = 0; v < VEC; v++) d[v] += old[v];
-  store(to, d);
-}
 
 // What one channel's pixels get. The error image, image - sigmoid(canvas), sees both.
 template <int VEC, Second SECOND, class T>
@@ -71,7 +62,6 @@ struct PixelSink {
   T *d_image, *d_other;
   const T* canvas;
   int W;
-  bool adds;
 
   template <int IMAGES>
   __device__ void operator()(int h, int w, float (&d)[IMAGES][VEC]) const {
@@ -85,11 +75,11 @@ struct PixelSink {
         d_canvas[v] = d[1][v] * (y[v] * y[v] - y[v]);
         d[0][v] += d[1][v];
       }
-      if (d_other != nullptr) store_or_add(d_other + at, d_canvas, adds);
+      if (d_other != nullptr) store(d_other + at, d_canvas);
     } else if constexpr (SECOND == Second::image) {
-      if (d_other != nullptr) store_or_add(d_other + at, d[1], adds);
+      if (d_other != nullptr) store(d_other + at, d[1]);
     }
-    if (d_image != nullptr) store_or_add(d_image + at, d[0], adds);
+    if (d_image != nullptr) store(d_image + at, d[0]);
   }
 };
 
@@ -122,7 +112,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     group.sync();
     const PixelSink<VEC, SECOND, T> sink{a.d_image == nullptr ? nullptr : a.d_image + at,
                                          a.d_other == nullptr ? nullptr : a.d_other + at,
-                                         a.other + at, W, a.adds};
+                                         a.other + at, W};
     read_channel_backward<VEC, IMAGES>(group, window,
                                        source_of<VEC, SECOND>(a.image + at, a.other + at, W), R, dF,
                                        dF + N * H, YZ, sink);
@@ -130,8 +120,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   group.sync();
   const WindowGradient d =
       filters_backward(group, map, window.y, window.x, dF, dF + N * H, scratch);
-  if (group.rank() == 0)
-    window_backward(map, params, window.y.delta, d, a.d_params + b * a.d_params_stride);
+  if (group.rank() == 0) window_backward(map, params, window.y.delta, d, a.d_params + b * 5);
 }
 
 template <class T, int VEC, Second SECOND>
@@ -170,15 +159,13 @@ void launch_read_backward(const ReadBackwardArgs& args, cudaStream_t stream) {
                                   static_cast<const T*>(args.d_other_glimpse),
                                   static_cast<T*>(args.d_image),
                                   static_cast<T*>(args.d_other),
-                                  static_cast<T*>(args.d_params),
+                                  args.d_params,
                                   args.forward.params_stride,
                                   args.d_glimpse_stride,
-                                  args.d_params_stride,
                                   s.channels,
                                   s.height,
                                   s.width,
-                                  s.N,
-                                  args.adds};
+                                  s.N};
   launch("attention_read_backward", attention_read_backward_kernel<T, VEC, SECOND>, shape, stream,
          convention(s.map), a);
 }

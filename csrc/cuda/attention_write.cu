@@ -43,8 +43,9 @@ __global__ void __launch_bounds__(kThreads, 4)
 template <class T>
 struct WriteBackwardPointers {
   const T *patch, *params, *d_out;
-  T *d_patch, *d_params;
-  int64_t patch_stride, params_stride, d_patch_stride, d_params_stride;
+  T* d_patch;
+  float* d_params;
+  int64_t patch_stride, params_stride, d_patch_stride;
   int C, H, W, N;
 };
 
@@ -74,8 +75,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   group.sync();
   const WindowGradient d =
       filters_backward(group, map, window.y, window.x, dF, dF + N * H, scratch);
-  if (group.rank() == 0)
-    window_backward(map, params, window.y.delta, d, a.d_params + b * a.d_params_stride);
+  if (group.rank() == 0) window_backward(map, params, window.y.delta, d, a.d_params + b * 5);
 }
 
 template <class T, int VEC>
@@ -107,11 +107,10 @@ void launch_write_backward(const WriteBackwardArgs& args, cudaStream_t stream) {
                                    static_cast<const T*>(args.forward.params),
                                    static_cast<const T*>(args.d_out),
                                    static_cast<T*>(args.d_patch),
-                                   static_cast<T*>(args.d_params),
+                                   args.d_params,
                                    args.forward.patch_stride,
                                    args.forward.params_stride,
                                    args.d_patch_stride,
-                                   args.d_params_stride,
                                    s.channels,
                                    s.height,
                                    s.width,

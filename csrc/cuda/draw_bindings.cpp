@@ -10,8 +10,6 @@ namespace {
 using WeightAddresses = std::array<Address, sizeof(DrawWeights) / sizeof(void*)>;
 using ArrayAddresses = std::array<Address, sizeof(DrawArrays) / sizeof(void*)>;
 
-cudaStream_t as_stream(Address stream) { return static_cast<cudaStream_t>(pointer(stream)); }
-
 const char* kind_name(TeamKind kind) { return kind == TeamKind::cluster ? "cluster" : "grid"; }
 
 // `kind` "": the layout is reckoned here; else that of a team with its tiles. `resident`: bits of
@@ -30,11 +28,6 @@ DrawPlan plan_of(int channels, int height, int width, int read_N, int write_N, i
   const Prescribed layout{kind == "cluster" ? TeamKind::cluster : TeamKind::grid, team, tiles,
                           resident < 0 ? kAsFits : static_cast<unsigned>(resident) & kAllResident};
   return plan_draw(sizes, bf16_products, images, prior, &layout);
-}
-
-template <class T>
-T* as(Address address) {
-  return static_cast<T*>(pointer(address));
 }
 
 DrawCall call_of(const DrawPlan& plan, bool bf16_products, const WindowMap& read,

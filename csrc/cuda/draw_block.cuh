@@ -100,6 +100,12 @@ struct DrawBlock {
     team.taken();
   }
 
+  template <class Source>
+  __device__ void fill(const Placed& weights, Weights matrix, int operands, int count,
+                       const Source& source) const {
+    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, source);
+  }
+
   // The element of a segment [tiles, blocks] at (row of the team's tile, k).
   __device__ E* element(E* segment, int blocks, int row, int k) const {
     return segment + ((row / kRows) * blocks + k / kTile) * kLeft +
@@ -158,5 +164,35 @@ __device__ inline Span decoder_columns(const DrawPlan& p, int block) {
   const int units = p.unit_blocks(), K = p.sizes.hidden;
   return block < units ? span_of(block, K, 0) : span_of(block - units, p.sizes.latent, K);
 }
+
+// --------------------------------------------------------------------------------------- the host
+
+constexpr int kMaxThreads = 256;  // of a block
+
+// A kernel of one direction, and its name and shared memory in a plan.
+template <class Call>
+struct DrawKernel {
+  const char* name;
+  void (*kernel)(Call, Convention, Convention);
+  int shared_bytes;
+
+  LaunchShape shape(const DrawPlan& plan) const {
+    const bool cluster = plan.kind == TeamKind::cluster;
+    return {dim3(static_cast<unsigned>(plan.teams * plan.team)),
+            dim3(static_cast<unsigned>(plan.threads)), static_cast<size_t>(shared_bytes),
+            cluster ? plan.team : 1, !cluster};
+  }
+
+  // Teams that the device runs at once.
+  int resident(const DrawPlan& plan) const {
+    if (plan.kind == TeamKind::cluster) return max_resident_clusters(name, kernel, shape(plan));
+    return max_resident_blocks(name, kernel, shape(plan)) / plan.team;
+  }
+
+  void run(const Call& call, cudaStream_t stream) const {
+    launch(name, kernel, shape(call.call.plan), stream, call, convention(call.call.read),
+           convention(call.call.write));
+  }
+};
 
 }  // namespace drawgan::cuda

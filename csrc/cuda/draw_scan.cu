@@ -6,12 +6,11 @@
 namespace drawgan::cuda {
 namespace {
 
-constexpr int kMaxThreads = 256;
-
 template <class E, class Team>
 struct Forward : DrawBlock<E, Team> {
   using Base = DrawBlock<E, Team>;
-  using Base::call, Base::element, Base::exchange, Base::latents, Base::numbers, Base::p;
+  using Base::call, Base::element, Base::exchange, Base::fill, Base::latents, Base::numbers,
+      Base::p;
   using Base::row_at, Base::samples, Base::team, Base::thread, Base::threads, Base::tile;
   using Base::units, Base::zero;
 
@@ -48,29 +47,26 @@ struct Forward : DrawBlock<E, Team> {
       const int unit = unit0 + operand / 4 * kColumns + column;
       return unit < K ? operand % 4 * K + unit : 4 * K;
     };
-    fill(kEncoder, units.count * 8, encoder_blocks(), [&](int operand, int block, int column) {
-      return enc.along_inputs(gate_row(operand, column), encoder_columns(p, block));
-    });
-    fill(kDecoder, units.count * 8, p.unit_blocks() + p.latent_blocks(),
+    fill(weights, kEncoder, units.count * 8, encoder_blocks(),
+         [&](int operand, int block, int column) {
+           return enc.along_inputs(gate_row(operand, column), encoder_columns(p, block));
+         });
+    fill(weights, kDecoder, units.count * 8, p.unit_blocks() + p.latent_blocks(),
          [&](int operand, int block, int column) {
            return dec.along_inputs(gate_row(operand, column), decoder_columns(p, block));
          });
-    fill(kPosterior, latents.count * 4, p.unit_blocks(),
+    fill(weights, kPosterior, latents.count * 4, p.unit_blocks(),
          [&](int operand, int block, int column) {  // [8 latents, mu and log sigma]
            const int z = latents.first * kWide + operand / 2 * kColumns + column;
            return posterior.along_inputs(z < Z ? operand % 2 * Z + z : 2 * Z, span_of(block, K, 0));
          });
-    fill(kProjection, numbers.count * 2, p.unit_blocks(), [&](int operand, int block, int column) {
-      const int number = numbers.first * kWide + operand * kColumns + column;
-      return projection.along_inputs(number, span_of(block, K, 0));
-    });
+    fill(weights, kProjection, numbers.count * 2, p.unit_blocks(),
+         [&](int operand, int block, int column) {
+           const int number = numbers.first * kWide + operand * kColumns + column;
+           return projection.along_inputs(number, span_of(block, K, 0));
+         });
     load_bias();
     team.sync_teams();
-  }
-
-  template <class Source>
-  __device__ void fill(Weights matrix, int operands, int count, const Source& source) const {
-    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, source);
   }
 
   __device__ int encoder_blocks() const { return p.glimpse_blocks() + 2 * p.unit_blocks(); }
@@ -187,8 +183,7 @@ struct Forward : DrawBlock<E, Team> {
           const LstmGates g =
               lstm_gates(sums[0] + bias[local], sums[1] + bias[width + local],
                          sums[2] + bias[2 * width + local], sums[3] + bias[3 * width + local]);
-          c = g.f * c + g.i * g.g;
-          const E h = from_float<E>(g.o * tanh_(c));
+          const E h = from_float<E>(lstm_output(g, c));
           *element(h_segment, blocks, row, unit) = h;
           if (!f.recorded || row >= tile.count || unit >= K) return;
           E* saved = gates + row_at(t, of, row, 4 * K) + unit;
@@ -367,39 +362,23 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   }
 }
 
-// Calls run(kernel) with the kernel of this kind and type.
-template <class Run>
-auto with_kernel(TeamKind kind, bool bf16_products, const Run& run) {
-  if (kind == TeamKind::cluster)
-    return bf16_products ? run(draw_scan_kernel<bf16, ClusterTeam>)
-                         : run(draw_scan_kernel<float, ClusterTeam>);
-  return bf16_products ? run(draw_scan_kernel<bf16, GridTeam>)
-                       : run(draw_scan_kernel<float, GridTeam>);
-}
-
-LaunchShape shape_of(const DrawPlan& plan) {
+DrawKernel<DrawForwardCall> kernel_of(const DrawPlan& plan, bool bf16_products) {
   const bool cluster = plan.kind == TeamKind::cluster;
-  return {dim3(static_cast<unsigned>(plan.teams * plan.team)),
-          dim3(static_cast<unsigned>(plan.threads)), static_cast<size_t>(plan.forward.end),
-          cluster ? plan.team : 1, !cluster};
+  const auto kernel = bf16_products ? cluster ? draw_scan_kernel<bf16, ClusterTeam>
+                                              : draw_scan_kernel<bf16, GridTeam>
+                      : cluster     ? draw_scan_kernel<float, ClusterTeam>
+                                    : draw_scan_kernel<float, GridTeam>;
+  return {"draw_scan", kernel, plan.forward.end};
 }
 
 }  // namespace
 
 int resident_teams(const DrawPlan& plan, bool bf16_products) {
-  return with_kernel(plan.kind, bf16_products, [&](auto* kernel) {
-    if (plan.kind == TeamKind::cluster)
-      return max_resident_clusters("draw_scan", kernel, shape_of(plan));
-    return max_resident_blocks("draw_scan", kernel, shape_of(plan)) / plan.team;
-  });
+  return kernel_of(plan, bf16_products).resident(plan);
 }
 
 void draw_scan(const DrawForwardCall& call, cudaStream_t stream) {
-  with_kernel(call.call.plan.kind, call.call.bf16, [&](auto* kernel) {
-    launch("draw_scan", kernel, shape_of(call.call.plan), stream, call, convention(call.call.read),
-           convention(call.call.write));
-    return 0;
-  });
+  kernel_of(call.call.plan, call.call.bf16).run(call, stream);
 }
 
 }  // namespace drawgan::cuda

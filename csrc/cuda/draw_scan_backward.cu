@@ -7,12 +7,10 @@
 namespace drawgan::cuda {
 namespace {
 
-constexpr int kMaxThreads = 256;
-
 template <class E, class Team>
 struct Backward : DrawBlock<E, Team> {
   using Base = DrawBlock<E, Team>;
-  using Base::call, Base::element, Base::exchange, Base::latents, Base::p, Base::row_at;
+  using Base::call, Base::element, Base::exchange, Base::fill, Base::latents, Base::p, Base::row_at;
   using Base::samples, Base::team, Base::thread, Base::threads, Base::tile, Base::units;
   using Base::zero;
 
@@ -55,30 +53,26 @@ struct Backward : DrawBlock<E, Team> {
     const Matrix<E> dec{static_cast<const E*>(w.dec), 4 * K, K + Z};
     const Matrix<E> posterior{static_cast<const E*>(w.posterior), 2 * Z, K};
     const Matrix<E> projection{static_cast<const E*>(w.projection), s.projection(), K};
-    fill(kProjection, own, p.number_blocks(), [&](int operand, int block, int column) {
+    fill(weights, kProjection, own, p.number_blocks(), [&](int operand, int block, int column) {
       return projection.along_outputs(span_of(block, s.projection(), 0),
                                       unit0 + operand * kColumns + column);
     });
-    fill(kDecoder, own + 2 * latents.count, gate_blocks(), [&](int operand, int block, int column) {
-      const int unit = unit0 + operand * kColumns + column;
-      if (operand < own) return dec.along_outputs(gate_rows(block), unit < K ? unit : -1);
-      const int latent = latents.first * kWide + (operand - own) * kColumns + column;
-      return dec.along_outputs(gate_rows(block), K + latent);
-    });
-    fill(kPosterior, own, posterior_blocks(), [&](int operand, int block, int column) {
+    fill(weights, kDecoder, own + 2 * latents.count, gate_blocks(),
+         [&](int operand, int block, int column) {
+           const int unit = unit0 + operand * kColumns + column;
+           if (operand < own) return dec.along_outputs(gate_rows(block), unit < K ? unit : -1);
+           const int latent = latents.first * kWide + (operand - own) * kColumns + column;
+           return dec.along_outputs(gate_rows(block), K + latent);
+         });
+    fill(weights, kPosterior, own, posterior_blocks(), [&](int operand, int block, int column) {
       const Span rows{block % 2 * Z + block / 2 * kWide, Z - block / 2 * kWide};
       return posterior.along_outputs(rows, unit0 + operand * kColumns + column);
     });
-    fill(kEncoder, 2 * own + 2 * glimpses.count, gate_blocks(),
+    fill(weights, kEncoder, 2 * own + 2 * glimpses.count, gate_blocks(),
          [&](int operand, int block, int column) {
            return enc.along_outputs(gate_rows(block), encoder_output(operand, column));
          });
     team.sync_teams();
-  }
-
-  template <class Source>
-  __device__ void fill(Weights matrix, int operands, int count, const Source& source) const {
-    if (weights.filled_here[matrix]) load_weights(weights.of[matrix], operands, count, source);
   }
 
   // Column of the encoder's matrix for an operand of [h_enc, h_dec, glimpses].
@@ -390,38 +384,23 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   }
 }
 
-template <class Run>
-auto with_kernel(TeamKind kind, bool bf16_products, const Run& run) {
-  if (kind == TeamKind::cluster)
-    return bf16_products ? run(draw_scan_backward_kernel<bf16, ClusterTeam>)
-                         : run(draw_scan_backward_kernel<float, ClusterTeam>);
-  return bf16_products ? run(draw_scan_backward_kernel<bf16, GridTeam>)
-                       : run(draw_scan_backward_kernel<float, GridTeam>);
-}
-
-LaunchShape shape_of(const DrawPlan& plan) {
+DrawKernel<DrawBackwardCall> kernel_of(const DrawPlan& plan, bool bf16_products) {
   const bool cluster = plan.kind == TeamKind::cluster;
-  return {dim3(static_cast<unsigned>(plan.teams * plan.team)),
-          dim3(static_cast<unsigned>(plan.threads)), static_cast<size_t>(plan.backward.end),
-          cluster ? plan.team : 1, !cluster};
+  const auto kernel = bf16_products ? cluster ? draw_scan_backward_kernel<bf16, ClusterTeam>
+                                              : draw_scan_backward_kernel<bf16, GridTeam>
+                      : cluster     ? draw_scan_backward_kernel<float, ClusterTeam>
+                                    : draw_scan_backward_kernel<float, GridTeam>;
+  return {"draw_scan_backward", kernel, plan.backward.end};
 }
 
 }  // namespace
 
 int resident_teams_backward(const DrawPlan& plan, bool bf16_products) {
-  return with_kernel(plan.kind, bf16_products, [&](auto* kernel) {
-    if (plan.kind == TeamKind::cluster)
-      return max_resident_clusters("draw_scan_backward", kernel, shape_of(plan));
-    return max_resident_blocks("draw_scan_backward", kernel, shape_of(plan)) / plan.team;
-  });
+  return kernel_of(plan, bf16_products).resident(plan);
 }
 
 void draw_scan_backward(const DrawBackwardCall& call, cudaStream_t stream) {
-  with_kernel(call.call.plan.kind, call.call.bf16, [&](auto* kernel) {
-    launch("draw_scan_backward", kernel, shape_of(call.call.plan), stream, call,
-           convention(call.call.read), convention(call.call.write));
-    return 0;
-  });
+  kernel_of(call.call.plan, call.call.bf16).run(call, stream);
 }
 
 }  // namespace drawgan::cuda

@@ -28,26 +28,13 @@ __device__ inline float to_float(bf16 x) {
 __device__ inline float to_float(fp16 x) { return emulation::half_to_float(x.bits); }
 __device__ inline uint16_t bf16_bits(float x) { return emulation::float_to_bfloat16(x); }
 __device__ inline uint16_t fp16_bits(float x) { return emulation::float_to_half(x); }
-__device__ inline uint32_t pack_bf16(float low, float high) {
-  return bf16_bits(low) | static_cast<uint32_t>(bf16_bits(high)) << 16;
-}
 #else
 __device__ inline float to_float(fp16 x) { return __half2float(__ushort_as_half(x.bits)); }
 __device__ inline uint16_t bf16_bits(float x) {
   return __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
 __device__ inline uint16_t fp16_bits(float x) { return __half_as_ushort(__float2half_rn(x)); }
-// Two numbers as mma_bf16 takes them, in one instruction.
-__device__ inline uint32_t pack_bf16(float low, float high) {
-  uint32_t pair;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
-}
 #endif
-
-__device__ inline float2 unpack_bf16(uint32_t pair) {
-  return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
-}
 
 template <class T>
 __device__ inline T from_float(float x);

@@ -13,6 +13,12 @@ __device__ inline LstmGates lstm_gates(float i, float f, float g, float o) {
   return {sigmoid(i), sigmoid(f), tanh_(g), sigmoid(o)};
 }
 
+// The output; `c` becomes the state after the cell.
+__device__ inline float lstm_output(const LstmGates& gates, float& c) {
+  c = gates.f * c + gates.i * gates.g;
+  return gates.o * tanh_(c);
+}
+
 // Gradients of the four sums; `d_c` of the state after the cell becomes that of the state before
 // it.
 __device__ inline LstmGates lstm_backward(const LstmGates& gates, float c_before, float c_after,

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "lstm.cuh"
 #include "lstm_cell.h"
-#include "math.cuh"
 #include "vectors.cuh"
 
 namespace drawgan::cuda {
@@ -40,9 +40,9 @@ __global__ void __launch_bounds__(kThreads)
   load(c + unit, state);
 #pragma unroll
   for (int n = 0; n < N; n++) {
-    i[n] = sigmoid(i[n]), f[n] = sigmoid(f[n]), g[n] = tanh_(g[n]), o[n] = sigmoid(o[n]);
-    state[n] = f[n] * state[n] + i[n] * g[n];
-    h[n] = o[n] * tanh_(state[n]);
+    const LstmGates gate = lstm_gates(i[n], f[n], g[n], o[n]);
+    h[n] = lstm_output(gate, state[n]);
+    i[n] = gate.i, f[n] = gate.f, g[n] = gate.g, o[n] = gate.o;
   }
   store(c_out + unit, state);
   store(h_out + unit, h);
@@ -72,14 +72,9 @@ __global__ void __launch_bounds__(kThreads)
   if (d_c_out != nullptr) load(d_c_out + unit, d_state);
 #pragma unroll
   for (int n = 0; n < N; n++) {
-    const float t = tanh_(after[n]);
-    const float d = d_state[n] + d_h[n] * o[n] * (1.0f - t * t);
-    d_state[n] = d * f[n];
-    o[n] = d_h[n] * t * o[n] * (1.0f - o[n]);
-    f[n] = d * before[n] * f[n] * (1.0f - f[n]);
-    const float activated = i[n];
-    i[n] = d * g[n] * activated * (1.0f - activated);
-    g[n] = d * activated * (1.0f - g[n] * g[n]);
+    const LstmGates d =
+        lstm_backward({i[n], f[n], g[n], o[n]}, before[n], after[n], d_h[n], d_state[n]);
+    i[n] = d.i, f[n] = d.f, g[n] = d.g, o[n] = d.o;
   }
   store(d_sums + row, i);
   store(d_sums + row + hidden, f);

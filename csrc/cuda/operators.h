@@ -34,9 +34,7 @@ struct ReadBackwardArgs {
   const void *d_glimpse, *d_other_glimpse;
   int64_t d_glimpse_stride;
   void *d_image, *d_other;  // out; with a canvas d_image is that of both glimpses
-  void* d_params;           // out, [B, 5]
-  int64_t d_params_stride;
-  bool adds;  // to d_image and d_other
+  float* d_params;          // out, [B, 5]
 };
 
 struct WriteArgs {
@@ -54,8 +52,7 @@ struct WriteBackwardArgs {
   const void* d_out;
   void* d_patch;  // out
   int64_t d_patch_stride;
-  void* d_params;  // out
-  int64_t d_params_stride;
+  float* d_params;  // out, [B, 5]
 };
 
 // Shared memory of the operator that takes most, in bytes.

@@ -109,27 +109,27 @@ __device__ Window window_of(const Convention& map, const T* params) {
 }
 
 // From gradients of a window to those of its five numbers.
-template <class T, class D>
+template <class T>
 __device__ void window_backward(const Convention& map, const T* params, float delta,
-                                WindowGradient d, D* d_params) {
+                                WindowGradient d, float* d_params) {
   d.delta += map.to_middle * (d.x + d.y);
   const float d_x = map.swap_centres ? d.y : d.x, d_y = map.swap_centres ? d.x : d.y;
   const float x = to_float(params[map.x]), y = to_float(params[map.y]);
-  d_params[map.x] = from_float<D>(d_x * centre_slope(map, x, map.extent_x));
-  d_params[map.y] = from_float<D>(d_y * centre_slope(map, y, map.extent_y));
+  d_params[map.x] = d_x * centre_slope(map, x, map.extent_x);
+  d_params[map.y] = d_y * centre_slope(map, y, map.extent_y);
 
   const float log_sigma2 = map.sigma_scale * to_float(params[map.sigma]) + map.sigma_bias;
   const bool sigma_free = inside(log_sigma2, map.log_sigma2_low, map.log_sigma2_high);
-  d_params[map.sigma] = from_float<D>(sigma_free ? map.sigma_scale * d.log_sigma2 : 0.f);
+  d_params[map.sigma] = sigma_free ? map.sigma_scale * d.log_sigma2 : 0.f;
   const bool delta_free = to_float(params[map.delta]) <= map.max_log_delta;
-  d_params[map.delta] = from_float<D>(delta_free ? d.delta * delta : 0.f);
+  d_params[map.delta] = delta_free ? d.delta * delta : 0.f;
 
   const float number = to_float(params[map.gamma]), power = log_gamma_of(map, number);
   float d_gamma = map.intensity_sign * map.gamma_power * d.log_intensity;
   if (map.gamma_sigmoid) d_gamma *= sigmoid(-number);
   const bool gamma_free = inside(number, -map.max_log_gamma, map.max_log_gamma) &&
                           inside(power, -map.max_log_gamma, map.max_log_gamma);
-  d_params[map.gamma] = from_float<D>(gamma_free ? d_gamma : 0.f);
+  d_params[map.gamma] = gamma_free ? d_gamma : 0.f;
 }
 
 }  // namespace drawgan::cuda

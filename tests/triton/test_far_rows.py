@@ -26,13 +26,14 @@ def test_rows_lie_further_apart_than_32_bits_count(device: str, tmp_path: Path) 
         flat = values.flatten(1)
         return far.as_strided(flat.shape, (apart, 1), offset).copy_(flat)
 
+    from drawgan_fast.backends.compiled.image_pairs import CANVAS
     from drawgan_fast.backends.triton import attention_read as read
     from drawgan_fast.backends.triton import attention_write as write
 
     expected = F.attention_read(x, params, 3, canvas=canvas)
     far_params, far_patch = rows(params, 0), rows(patch, 8)
     glimpses = rows(0 * patch, 24), rows(0 * patch, 40)
-    read.launch(x, canvas, read.CANVAS, far_params, *glimpses, 3, spec)
+    read.launch(x, canvas, CANVAS, far_params, *glimpses, 3, spec)
     for one, other in zip(glimpses, expected):
         assert torch.equal(one, other.flatten(1))
     written = torch.empty_like(canvas)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.backends.compiled.calls import dense, on, pointer
-from drawgan_fast.backends.cuda.convention import window_map
 from drawgan_fast.backends.cuda.core import core, stream, type_code
 
 
@@ -29,7 +28,7 @@ def attention_write(
     with on(out):
         core().attention_write(
             type_code(patch.dtype),
-            window_map(spec, H, W, N, True),
+            core.window_map(spec, H, W, N, True),
             B,
             C,
             H,
@@ -58,11 +57,12 @@ def attention_write_backward(
     if B == 0 or C == 0:
         return patch.new_zeros(patch.shape), params.new_zeros(params.shape)
     patch, params, d_out = dense(patch), dense(params), dense(d_out)
-    d_patch, d_params = torch.empty_like(patch), torch.empty_like(params)
+    d_patch = torch.empty_like(patch)
+    d_params = torch.empty_like(params, dtype=torch.float32)
     with on(d_out):
         core().attention_write_backward(
             type_code(patch.dtype),
-            window_map(spec, H, W, N, True),
+            core.window_map(spec, H, W, N, True),
             B,
             C,
             H,
@@ -76,7 +76,6 @@ def attention_write_backward(
             d_patch.data_ptr(),
             d_patch.stride(0),
             d_params.data_ptr(),
-            d_params.stride(0),
             stream(d_out.device),
         )
-    return d_patch, d_params
+    return d_patch, d_params.to(params.dtype)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from drawgan_fast.backends.compiled.calls import pointer
-from drawgan_fast.backends.cuda.convention import window_map
 from drawgan_fast.backends.cuda.core import core, stream
 from drawgan_fast.backends.cuda.draw_plan import draw_plan
 from drawgan_fast.backends.scan.arrays import Segment, Sizes
@@ -39,8 +38,8 @@ class _Launch:
         self.fixed: dict[str, Any] = {
             "plan": self.plan,
             "bf16": bf16,
-            "read": window_map(s.cfg.spec, H, W, s.cfg.read_size, False),
-            "write": window_map(s.cfg.spec, H, W, s.cfg.write_size, True),
+            "read": core.window_map(s.cfg.spec, H, W, s.cfg.read_size, False),
+            "write": core.window_map(s.cfg.spec, H, W, s.cfg.write_size, True),
             "images": s.B,
             "all": s.all,
             "x": pointer(x),
@@ -52,8 +51,9 @@ class _Launch:
 
     def of(self, segment: Segment, first: int, n: int, prior_eps: Tensor | None) -> dict[str, Any]:
         """Arguments of n steps; what blocks exchange starts from zero in every launch."""
-        self.board.zero_()
-        self.counters.zero_()
+        if self.plan.board_bytes:  # a cluster's blocks meet on the chip
+            self.board.zero_()
+            self.counters.zero_()
         return {
             **self.fixed,
             "steps": n,

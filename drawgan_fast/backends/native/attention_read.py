@@ -9,7 +9,6 @@ from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.backends.compiled.calls import dense, pointer
-from drawgan_fast.backends.native.convention import window_map
 from drawgan_fast.backends.native.core import core
 
 
@@ -32,7 +31,7 @@ def attention_read(
         return glimpses
     core().attention_read(
         params.dtype is torch.float64,
-        window_map(spec, H, W, N, False),
+        core.window_map(spec, H, W, N, False),
         B,
         C,
         H,
@@ -70,7 +69,7 @@ def attention_read_backward(
     d_images = [torch.empty_like(i) if want else None for i, want in zip(images, wants[2:])]
     core().attention_read_backward(
         params.dtype is torch.float64,
-        window_map(spec, H, W, N, False),
+        core.window_map(spec, H, W, N, False),
         B,
         C,
         H,

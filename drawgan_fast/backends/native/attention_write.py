@@ -7,7 +7,6 @@ from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.backends.compiled.calls import dense, pointer
-from drawgan_fast.backends.native.convention import window_map
 from drawgan_fast.backends.native.core import core
 
 
@@ -29,7 +28,7 @@ def attention_write(
         return out
     core().attention_write(
         params.dtype is torch.float64,
-        window_map(spec, H, W, N, True),
+        core.window_map(spec, H, W, N, True),
         B,
         C,
         H,
@@ -59,7 +58,7 @@ def attention_write_backward(
     d_patch, d_params = torch.empty_like(patch), torch.empty_like(params)
     core().attention_write_backward(
         params.dtype is torch.float64,
-        window_map(spec, H, W, N, True),
+        core.window_map(spec, H, W, N, True),
         B,
         C,
         H,

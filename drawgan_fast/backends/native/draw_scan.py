@@ -11,7 +11,6 @@ from torch import Tensor
 
 from drawgan_fast.backends.compiled.calls import dense, pointer
 from drawgan_fast.backends.compiled.kernels import Gradients, Options, Scan, allocate
-from drawgan_fast.backends.native.convention import window_map
 from drawgan_fast.backends.native.core import core
 from drawgan_fast.draw_config import DrawConfig, DrawWeights
 
@@ -25,8 +24,8 @@ def _shape(
     windows = {}
     if cfg.attention:
         windows = {
-            "read": window_map(cfg.spec, H, W, cfg.read_size, False),
-            "write": window_map(cfg.spec, H, W, cfg.write_size, True),
+            "read": core.window_map(cfg.spec, H, W, cfg.read_size, False),
+            "write": core.window_map(cfg.spec, H, W, cfg.write_size, True),
         }
     return core().ScanShape(
         steps=T,

@@ -9,6 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
+from drawgan_fast.backends.compiled.image_pairs import CANVAS
 from drawgan_fast.backends.scan.arrays import Segment, Sizes
 from drawgan_fast.backends.scan.forward import Forward
 from drawgan_fast.backends.triton import attention_read as read
@@ -57,7 +58,7 @@ class ForwardSteps:
         if s.cfg.attention:
             window = segment.projections[0, : s.B, -5:]
             sizes = s.cfg.read_size, s.cfg.spec
-            read.launch(self.x, canvas, read.CANVAS, window, of_image, of_error, *sizes)
+            read.launch(self.x, canvas, CANVAS, window, of_image, of_error, *sizes)
         else:
             of_error.copy_((self.x - torch.sigmoid(canvas)).flatten(1))
 

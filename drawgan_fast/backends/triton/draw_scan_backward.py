@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from drawgan_fast.backends.compiled.image_pairs import CANVAS
 from drawgan_fast.backends.scan.arrays import Segment
 from drawgan_fast.backends.scan.backward import Backward
 from drawgan_fast.backends.triton import attention_read as read
@@ -78,7 +79,7 @@ class BackwardSteps:
         read.launch_backward(
             call.x,
             canvas,
-            read.CANVAS,
+            CANVAS,
             segment.projections[k, :B, -5:],
             (d_first, d_second),
             call.d_x,

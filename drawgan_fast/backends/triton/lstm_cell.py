@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import triton
 from torch import Tensor
 
+from drawgan_fast.backends.compiled import cell_products
 from drawgan_fast.backends.compiled.calls import dense, on
-from drawgan_fast.backends.precision import without_autocast
 from drawgan_fast.backends.triton.launch import pointwise_block, precision, target
 from drawgan_fast.kernels.lstm_cell import (
     lstm_cell_kernel,
@@ -34,27 +32,13 @@ def lstm_cell(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """See ``Kernels.lstm_cell``."""
     (B, D), K = x.shape, h.shape[1]
+    if bf16 or B == 0 or max(D, K) > MAX_FUSED or (b_ih is None) != (b_hh is None):
+        return cell_products.lstm_cell(pointwise, x, h, c, w_ih, w_hh, b_ih, b_hh, bf16, keep)
     h_out, c_out = x.new_empty(B, K), x.new_empty(B, K)
     gates = x.new_empty(B, 4 * K) if keep else None
-    if B == 0:
-        return h_out, c_out, gates
-    with torch.no_grad(), without_autocast(x.device), on(x):
-        if not bf16 and max(D, K) <= MAX_FUSED and (b_ih is None) == (b_hh is None):
-            _fused(x, h, c, w_ih, w_hh, b_ih, b_hh, h_out, c_out, gates)
-            return h_out, c_out, gates
-        sums = _product(x, w_ih, b_ih, bf16)
-        sums += _product(h, w_hh, b_hh, bf16)
-        pointwise(sums, dense(c), h_out, c_out, gates)
+    with torch.no_grad(), on(x):
+        _fused(x, h, c, w_ih, w_hh, b_ih, b_hh, h_out, c_out, gates)
     return h_out, c_out, gates
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, bf16: bool) -> Tensor:
-    if not bf16:
-        return torch.nn.functional.linear(x, weight, bias)
-    half = torch.bfloat16
-    return torch.nn.functional.linear(
-        x.to(half), weight.to(half), None if bias is None else bias.to(half)
-    )
 
 
 def _fused(
@@ -154,26 +138,3 @@ def pointwise_backward(
         BLOCK_K=block,
         num_warps=max(1, min(4, block // 128)),
     )
-
-
-def lstm_cell_backward(
-    saved: Sequence[Tensor],  # x, h, c, w_ih, w_hh, gates [B, 4K], c_out [B, K]
-    d_h_out: Tensor | None,  # [B, K]
-    d_c_out: Tensor | None,  # [B, K]
-    wants: Sequence[bool],  # of x, h, c, w_ih, w_hh and the sum of both biases
-) -> list[Tensor | None]:
-    """See ``Kernels.lstm_cell_backward``."""
-    x, h, c, w_ih, w_hh, gates, c_out = map(dense, saved)
-    d_gates, d_c = torch.empty_like(gates), torch.empty_like(c)
-    d_h_out = None if d_h_out is None else dense(d_h_out)
-    d_c_out = None if d_c_out is None else dense(d_c_out)
-    with torch.no_grad(), without_autocast(x.device), on(x):
-        pointwise_backward(gates, c, c_out, d_h_out, d_c_out, d_gates, d_c)
-        return [
-            d_gates @ w_ih if wants[0] else None,
-            d_gates @ w_hh if wants[1] else None,
-            d_c if wants[2] else None,
-            d_gates.mT @ x if wants[3] else None,
-            d_gates.mT @ h if wants[4] else None,
-            d_gates.sum(0) if wants[5] else None,
-        ]
