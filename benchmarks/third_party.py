@@ -300,6 +300,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if options.out is not None and options.out.exists():
         rows = json.loads(options.out.read_text())["rows"]
+    measured = False
     for implementation in IMPLEMENTATIONS:
         folder = implementation.folder(options.path)
         if options.only not in f"{implementation.repository} {implementation.configuration}":
@@ -329,6 +330,9 @@ def main() -> None:
                 text = json.dumps(found, ensure_ascii=False, indent=1)
                 options.out.write_text(text + "\n")
                 PAGE.write_text(renewed(PAGE.read_text(), found))
+            measured = True
+    if not measured:
+        sys.exit("nothing was measured")
 
 
 if __name__ == "__main__":
