@@ -21,14 +21,21 @@ void lstm_rows_backward(const Sizes<T>& s, const T* gates, const T* c_prev, cons
   for (int64_t r = 0; r < m; r++)
     for (int64_t u = 0; u < s.hidden; u += L) {
       const T* from = gates + r * s.ld_gates + 4 * u;
+      T* to = d_gates + r * s.ld_gates + 4 * u;
+      const int64_t state = r * s.hidden_padded + u;
+      // A row of gates is about a page, at whose end the hardware stops fetching ahead.
+      for (int i = 0; i < 4; i++) {
+        __builtin_prefetch(from + s.ld_gates + i * L);
+        __builtin_prefetch(to + s.ld_gates + i * L, 1);
+      }
+      __builtin_prefetch(c_prev + state + s.hidden_padded);
       const Vec<T> activations[4] = {load(from), load(from + L), load(from + 2 * L),
                                      load(from + 3 * L)};
-      const int64_t state = r * s.hidden_padded + u;
       Vec<T> out[4], running = load(d_c + state);
       lstm_backward<T>(activations, load(c_prev + state), load(c + state),
                        load(d_h + r * s.ld_hidden + u), &running, out);
       store(d_c + state, running);
-      for (int i = 0; i < 4; i++) store(d_gates + r * s.ld_gates + 4 * u + i * L, out[i]);
+      for (int i = 0; i < 4; i++) store(to + i * L, out[i]);
     }
 }
 
@@ -192,58 +199,76 @@ void add_weight_gradients(const ScanArgs& a, const Sizes<T>& s, const PackedWeig
   });
 }
 
+// Rows [k0, k0 + count) of one vector of columns: lane j goes to row(j), unless that is null.
+template <class T, class F>
+void unpack_columns(const T* columns, int64_t ld, int64_t k0, int64_t count, const F& row) {
+  constexpr int L = kLanes<T>;
+  for (int64_t k = 0; k < count; k += L) {
+    Vec<T> v[L];
+    for (int64_t l = 0; l < L; l++)
+      v[l] = k + l < count ? load(columns + (k0 + k + l) * ld) : Vec<T>{};
+    transpose_lanes<T>(v);
+    for (int j = 0; j < L; j++)
+      if (T* to = row(j)) store_part(to + k, v[j], count - k);
+  }
+}
+
 // From the transposed gradients to PyTorch's layout.
 template <class T>
 void unpack(const ScanArgs& a, const Sizes<T>& s, const WeightGradients<T>& d) {
+  constexpr int L = kLanes<T>;
   const ScanWeights& out = a.d_weights;
   const int64_t K = s.hidden, R = s.glimpses, Z = s.latent;
-  // `count` numbers of a column, to row `row` of a matrix from column `first` on.
-  auto copy = [](void* to, int64_t row, int64_t ld_to, int64_t first, const T* column, int64_t ld,
-                 int64_t count) {
-    if (!to) return;
-    T* p = static_cast<T*>(to) + row * ld_to + first;
-    for (int64_t i = 0; i < count; i++) p[i] = column[i * ld];
-  };
-  auto put = [](void* to, int64_t i, T value) {
-    if (to) static_cast<T*>(to)[i] = value;
+  auto row_of = [](void* to, int64_t row, int64_t ld, int64_t first) {
+    return to ? static_cast<T*>(to) + row * ld + first : nullptr;
   };
   in_parallel(a.shape.threads, s.hidden_padded, [&](int part, int parts) {
-    for (int64_t n = part; n < 4 * s.hidden_padded; n += parts) {
+    for (int64_t n = part * L; n < 4 * s.hidden_padded; n += parts * L) {
       const Interleaved at = deinterleaved<T>(n, 4);
-      if (at.unit >= K) continue;
-      const int64_t gate = at.part * K + at.unit, ld = d.ld_gates;
-      const T *enc = d.enc + n, *dec = d.dec + n;
-      copy(out.dec_w_hh, gate, K, 0, dec, ld, K);
-      put(out.dec_b_ih, gate, dec[K * ld]);
-      put(out.dec_b_hh, gate, dec[K * ld]);
-      copy(out.dec_w_ih, gate, Z, 0, dec + (K + 1) * ld, ld, Z);
-      copy(out.enc_w_ih, gate, R + K, 0, enc, ld, R);
-      put(out.enc_b_ih, gate, enc[R * ld]);
-      put(out.enc_b_hh, gate, enc[R * ld]);
-      copy(out.enc_w_hh, gate, K, 0, enc + (R + 1) * ld, ld, K);
-      copy(out.enc_w_ih, gate, R + K, R, enc + (R + 1 + K) * ld, ld, K);
+      auto put = [&](const T* from, int64_t k, int64_t count, void* to, int64_t ld, int64_t first) {
+        if (to)
+          unpack_columns(from, d.ld_gates, k, count, [&](int j) {
+            return at.unit + j < K ? row_of(to, at.part * K + at.unit + j, ld, first) : nullptr;
+          });
+      };
+      put(d.dec + n, 0, K, out.dec_w_hh, K, 0);
+      put(d.dec + n, K, 1, out.dec_b_ih, 1, 0);
+      put(d.dec + n, K, 1, out.dec_b_hh, 1, 0);
+      put(d.dec + n, K + 1, Z, out.dec_w_ih, Z, 0);
+      put(d.enc + n, 0, R, out.enc_w_ih, R + K, 0);
+      put(d.enc + n, R, 1, out.enc_b_ih, 1, 0);
+      put(d.enc + n, R, 1, out.enc_b_hh, 1, 0);
+      put(d.enc + n, R + 1, K, out.enc_w_hh, K, 0);
+      put(d.enc + n, R + 1 + K, K, out.enc_w_ih, R + K, R);
     }
-    for (int64_t n = part; n < 2 * s.latent_padded; n += parts) {
+    for (int64_t n = part * L; n < 2 * s.latent_padded; n += parts * L) {
       const Interleaved at = deinterleaved<T>(n, 2);
-      if (at.unit >= Z) continue;
-      put(out.posterior_b, at.part * Z + at.unit, d.posterior[n]);
-      copy(out.posterior_w, at.part * Z + at.unit, K, 0, d.posterior + d.ld_posterior + n,
-           d.ld_posterior, K);
+      auto put = [&](int64_t k, int64_t count, void* to, int64_t ld) {
+        unpack_columns(d.posterior + n, d.ld_posterior, k, count, [&](int j) {
+          return at.unit + j < Z ? row_of(to, at.part * Z + at.unit + j, ld, 0) : nullptr;
+        });
+      };
+      put(0, 1, out.posterior_b, 1);
+      put(1, K, out.posterior_w, K);
     }
-    for (int64_t n = part; n < s.projections; n += parts) {
-      const int64_t n_write = n - s.patch, n_read = n_write - 5, ld = d.ld_projection;
-      void* weight = n_write < 0 ? out.patch_w : n_read < 0 ? out.write_w : out.read_w;
-      void* bias = n_write < 0 ? out.patch_b : n_read < 0 ? out.write_b : out.read_b;
-      const int64_t row = n_write < 0 ? n : n_read < 0 ? n_write : n_read;
-      copy(weight, row, K, 0, d.projection + n, ld, K);
-      put(bias, row, d.projection[K * ld + n]);
+    for (int64_t n = part * L; n < s.projections; n += parts * L) {
+      auto put = [&](int64_t k, int64_t count, void* patch, void* write, void* read, int64_t ld) {
+        unpack_columns(d.projection + n, d.ld_projection, k, count, [&](int j) -> T* {
+          const int64_t c = n + j, c_write = c - s.patch, c_read = c_write - 5;
+          if (c_write < 0) return row_of(patch, c, ld, 0);
+          if (c >= s.projections) return nullptr;
+          return c_read < 0 ? row_of(write, c_write, ld, 0) : row_of(read, c_read, ld, 0);
+        });
+      };
+      put(0, K, out.patch_w, out.write_w, out.read_w, K);
+      put(K, 1, out.patch_b, out.write_b, out.read_b, 1);
     }
   });
 }
 
 // Rows of a segment: few enough that gradients of gates stay in the cache until the weights take
-// them, enough that a weight gradient is not rewritten for a handful.
-constexpr int64_t kSegmentRows = 256;
+// them, enough that a weight gradient is not rewritten, nor the threads halted, for a handful.
+constexpr int64_t kSegmentRows = 512;
 
 template <class T>
 void backward(const ScanArgs& args) {

@@ -12,14 +12,12 @@ void pack_columns(const Packed<T>& w, int64_t n, int64_t k0, int64_t count,
   constexpr int L = kLanes<T>;
   const int64_t width = w.width(n);
   T* to = w.panel(n / kPanel<T> * kPanel<T>) + n % kPanel<T> + k0 * width;
-  bool whole = true;
-  for (int j = 0; j < L; j++) whole = whole && column[j];
-  if (whole)
-    for (int64_t k = 0; k < count; k++)
-      for (int j = 0; j < L; j++) to[k * width + j] = column[j][k];
-  else
-    for (int64_t k = 0; k < count; k++)
-      for (int j = 0; j < L; j++) to[k * width + j] = column[j] ? column[j][k] : T(0);
+  for (int64_t k = 0; k < count; k += L) {
+    Vec<T> v[L];
+    for (int j = 0; j < L; j++) v[j] = column[j] ? load_part(column[j] + k, count - k) : Vec<T>{};
+    transpose_lanes<T>(v);
+    for (int64_t l = 0; l < L && k + l < count; l++) store(to + (k + l) * width, v[l]);
+  }
 }
 
 // Transposed weights: row k of the packed matrix is a contiguous piece of a row, row(k), or zeros.

@@ -23,7 +23,7 @@ struct Target {
 };
 
 // Rows taken together: their piece of G, one panel wide, stays in L1 while it meets every row of C.
-constexpr int64_t kRowBlock = 128;
+constexpr int64_t kRowBlock = 256;
 // Rows of C that meet one set of panels at most: their piece of A stays in L2.
 constexpr int64_t kColumnBlock = 640;
 
