@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import warnings
 from collections.abc import Callable
@@ -325,4 +326,8 @@ def _worker(rank: int, folder: str) -> None:
         parallel = nn.parallel.DistributedDataParallel(model)
         run(parallel, given["x"].split(2)[rank]).mean().backward()
         torch.save([p.grad for p in model.parameters()], f"{folder}/{name} {rank}.pt")
+    # Whatever still holds the group would end its threads while the interpreter ends, and torch
+    # then aborts the process, half of the time and with any module.
+    del parallel, model
+    gc.collect()
     dist.destroy_process_group()
