@@ -14,6 +14,7 @@
 #include "cpu/kernels.h"
 #include "cpu/workspace.h"
 #include "python_types.h"
+#include "tensors.h"
 
 namespace drawgan {
 namespace {
@@ -109,11 +110,14 @@ void attention_write_backward(bool double_precision, const WindowMap& map, int64
   kernels_in_use().attention_write_backward(args);
 }
 
+// Here and below addresses come in groups, in the order in which Python's tuples have them.
+
 // ------------------------------------------------------------------------------------- LSTM cell
 
-void lstm_cell(bool double_precision, bool bf16, int64_t B, int64_t D, int64_t K, Address x,
-               Address h, Address c, Address w_ih, Address w_hh, Address b_ih, Address b_hh,
-               Address h_out, Address c_out, Address gates, int threads) {
+void lstm_cell(bool double_precision, bool bf16, int64_t B, int64_t D, int64_t K,
+               const std::array<Address, 7>& inputs, Address h_out, Address c_out, Address gates,
+               int threads) {
+  const auto [x, h, c, w_ih, w_hh, b_ih, b_hh] = inputs;
   CellArgs args{};
   args.batch = B, args.inputs = D, args.hidden = K;
   args.double_precision = double_precision, args.bf16 = bf16, args.threads = threads;
@@ -125,10 +129,11 @@ void lstm_cell(bool double_precision, bool bf16, int64_t B, int64_t D, int64_t K
   kernels_in_use().lstm_cell(args);
 }
 
-void lstm_cell_backward(bool double_precision, int64_t B, int64_t D, int64_t K, Address x,
-                        Address h, Address c, Address w_ih, Address w_hh, Address gates,
-                        Address c_out, Address d_h_out, Address d_c_out, Address d_x, Address d_h,
-                        Address d_c, Address d_w_ih, Address d_w_hh, Address d_b, int threads) {
+void lstm_cell_backward(bool double_precision, int64_t B, int64_t D, int64_t K,
+                        const std::array<Address, 9>& inputs,
+                        const std::array<Address, 6>& gradients, int threads) {
+  const auto [x, h, c, w_ih, w_hh, gates, c_out, d_h_out, d_c_out] = inputs;
+  const auto [d_x, d_h, d_c, d_w_ih, d_w_hh, d_b] = gradients;
   CellArgs args{};
   args.batch = B, args.inputs = D, args.hidden = K;
   args.double_precision = double_precision, args.threads = threads;
@@ -148,19 +153,19 @@ std::tuple<int64_t, int64_t, int64_t> scan_saved_bytes(const ScanShape& shape) {
   return {bytes.per_image, bytes.per_prior_sample, bytes.constant};
 }
 
-void draw_scan(const ScanShape& shape, int threads, Address x, Address eps, Address prior_eps,
-               const WeightAddresses& weights, Address saved, Address canvas, Address mu,
-               Address log_sigma, Address kl, Address prior_canvas, Address canvases,
-               Address read_params, Address write_params, Address prior_canvases,
-               Address prior_write_params) {
+void draw_scan(const ScanShape& shape, int threads, const std::array<Address, 3>& inputs,
+               const WeightAddresses& weights, const std::array<Address, 11>& results) {
   ScanArgs args{};
   args.shape = shape;
   args.shape.threads = threads;
+  const auto [x, eps, prior_eps] = inputs;
   args.x = pointer(x), args.eps = pointer(eps), args.prior_eps = pointer(prior_eps);
   args.weights = weights_of(weights);
-  args.saved = pointer(saved);
+  const auto [canvas, mu, log_sigma, kl, prior_canvas, saved, canvases, read_params, write_params,
+              prior_canvases, prior_write_params] = results;
   args.canvas = pointer(canvas), args.mu = pointer(mu), args.log_sigma = pointer(log_sigma);
   args.kl = pointer(kl), args.prior_canvas = pointer(prior_canvas);
+  args.saved = pointer(saved);
   args.canvases = pointer(canvases);
   args.read_params = pointer(read_params), args.write_params = pointer(write_params);
   args.prior_canvases = pointer(prior_canvases);
@@ -168,21 +173,24 @@ void draw_scan(const ScanShape& shape, int threads, Address x, Address eps, Addr
   kernels_in_use().draw_scan(args);
 }
 
-void draw_scan_backward(const ScanShape& shape, int threads, Address x, Address eps,
-                        Address prior_eps, const WeightAddresses& weights, Address saved,
-                        Address mu, Address log_sigma, Address d_canvas, Address d_mu,
-                        Address d_log_sigma, Address d_kl, Address d_prior_canvas, Address d_x,
-                        Address d_eps, Address d_prior_eps, const WeightAddresses& d_weights) {
+void draw_scan_backward(const ScanShape& shape, int threads, const std::array<Address, 3>& inputs,
+                        const WeightAddresses& weights, const std::array<Address, 3>& forward,
+                        const std::array<Address, 5>& given, const std::array<Address, 3>& d_inputs,
+                        const WeightAddresses& d_weights) {
   ScanArgs args{};
   args.shape = shape;
   args.shape.threads = threads;
+  const auto [x, eps, prior_eps] = inputs;
   args.x = pointer(x), args.eps = pointer(eps), args.prior_eps = pointer(prior_eps);
   args.weights = weights_of(weights);
+  const auto [saved, mu, log_sigma] = forward;
   args.saved = pointer(saved);
   args.mu = pointer(mu), args.log_sigma = pointer(log_sigma);
+  const auto [d_canvas, d_mu, d_log_sigma, d_kl, d_prior_canvas] = given;
   args.d_canvas = pointer(d_canvas), args.d_mu = pointer(d_mu);
   args.d_log_sigma = pointer(d_log_sigma), args.d_kl = pointer(d_kl);
   args.d_prior_canvas = pointer(d_prior_canvas);
+  const auto [d_x, d_eps, d_prior_eps] = d_inputs;
   args.d_x = pointer(d_x), args.d_eps = pointer(d_eps), args.d_prior_eps = pointer(d_prior_eps);
   args.d_weights = weights_of(d_weights);
   kernels_in_use().draw_scan_backward(args);
@@ -243,6 +251,17 @@ PYBIND11_MODULE(_native_cpu, m) {
     return false;
 #endif
   });
+
+  m.def(
+      "read_tensors",
+      [](py::type tensor, py::type parameter) {
+        return tensor_reader().emplace(std::move(tensor), std::move(parameter)).able();
+      },
+      py::arg("tensor"), py::arg("parameter"));
+  m.def("addresses", &addresses, py::arg("tensors"));
+  py::class_<Signature>(m, "Signature")
+      .def(py::init<std::vector<Signature::Shape>>(), py::arg("shapes"))
+      .def("device", &Signature::device, py::arg("tensors"));
 
   m.def("pool_info", [] {
     const PoolInfo info = pool_info();

@@ -75,9 +75,10 @@ def _once(name: str, load: Callable[[], ModuleType]) -> ModuleType:
 def _load_cpu() -> ModuleType:
     # torch brings its own OpenMP library. Loaded first, the core finds it there and shares its
     # threads; a second pool of threads would fight for the same processors.
-    import torch  # noqa: F401
+    import torch
 
     core = _import(_CPU, "CPU")
+    core.read_tensors(torch.Tensor, torch.nn.Parameter)
     isa = os.environ.get(CPU_ISA_VARIABLE)
     try:
         if isa:

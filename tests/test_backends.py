@@ -28,7 +28,7 @@ class Picky(ReferenceBackend):
     def unavailable(self) -> str | None:
         return self.broken
 
-    def can_run(self, op: str, args) -> str | None:
+    def can_run(self, op: str, args, plain=None) -> str | None:
         if op == "attention_read" and args["N"] > 2:
             return f"N must be at most 2, got {args['N']}"
         return None

@@ -35,8 +35,15 @@ class Backend(Protocol):
         Being unavailable is then an error: the next one in line would be a silent fallback.
         """
 
-    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
-        """Why this call cannot run here, or None if it can; ``args`` by the operator's names."""
+    def can_run(self, op: str, args: Mapping[str, Any], plain: str | None = None) -> str | None:
+        """Why this call cannot run here, or None if it can.
+
+        Args:
+            op: name of the operator.
+            args: its arguments by their names.
+            plain: type of the device of all tensors, if they are known to be strided, of one float
+                dtype and no subclass's.
+        """
 
     def attention_read(
         self,

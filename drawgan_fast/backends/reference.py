@@ -33,7 +33,7 @@ class ReferenceBackend:
         """Never but by its name."""
         return False
 
-    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
+    def can_run(self, op: str, args: Mapping[str, Any], plain: str | None = None) -> str | None:
         """Every validated call."""
         return None
 

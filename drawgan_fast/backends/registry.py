@@ -112,8 +112,13 @@ def record_backends() -> Iterator[Counter[tuple[str, str]]]:
         _recorders[:] = [recorder for recorder in _recorders if recorder is not ran]
 
 
-def select(op: str, args: Mapping[str, Any]) -> Backend:
+def select(op: str, args: Mapping[str, Any], plain: str | None = None) -> Backend:
     """The backend that runs this call.
+
+    Args:
+        op: name of the operator.
+        args: its arguments by their names.
+        plain: as for :meth:`Backend.can_run`.
 
     Raises:
         BackendError: the forced backend cannot, with its reason; or one that cannot run has
@@ -122,14 +127,14 @@ def select(op: str, args: Mapping[str, Any]) -> Backend:
     forced = _requested()
     if forced is not None:
         backend = _backends[forced]
-        reason = backend.unavailable() or backend.can_run(op, args)
+        reason = backend.unavailable() or backend.can_run(op, args, plain)
         if reason is not None:
             raise BackendError(f"{op} cannot run on the forced backend {forced!r}: {reason}")
         return _record(op, backend)
     for backend in _backends.values():
         reason = backend.unavailable()
         if reason is None:
-            reason = backend.can_run(op, args)
+            reason = backend.can_run(op, args, plain)
             if reason is None:
                 return _record(op, backend)
             _log_once(op, backend.name, reason)

@@ -7,7 +7,7 @@ from torch import Tensor
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
 from drawgan_fast.backends import select
-from drawgan_fast.ops.checks import Shapes, check_count
+from drawgan_fast.ops.checks import Signature, check_count, remembered
 
 
 def attention_read(
@@ -29,25 +29,33 @@ def attention_read(
             "images must be one tensor when canvas is given (the error image is made of both), "
             f"got a tuple of {len(several)}"
         )
-    shapes = Shapes()
-    for index, image in enumerate(several):
-        shapes.check("images" if alone else f"images[{index}]", image, ("B", "C", "H", "W"))
-    _check_pixels(shapes)
-    shapes.check("params", params, ("B", 5))
-    if canvas is not None:
-        shapes.check("canvas", canvas, ("B", "C", "H", "W"))
+    signature = _signature(None if alone else len(several), canvas is not None)
+    plain = signature.check((*several, params, canvas))
+    if plain is None:
+        _check_pixels(several[0])
     check_count("N", N)
     spec = resolve_spec(spec)
 
     args = {"images": several, "params": params, "N": N, "spec": spec, "canvas": canvas}
-    backend = select("attention_read", args)
+    backend = select("attention_read", args, plain)
     glimpses = backend.attention_read(several, params, N, spec, canvas)
     return glimpses[0] if alone and canvas is None else glimpses
 
 
-def _check_pixels(shapes: Shapes) -> None:
-    if shapes.bound["H"] < 1 or shapes.bound["W"] < 1:
-        raise ValueError(
-            f"images must have at least one pixel, got H = {shapes.bound['H']}, "
-            f"W = {shapes.bound['W']}"
-        )
+@remembered
+def _signature(count: int | None, with_canvas: bool) -> Signature:
+    names = ["images"] if count is None else [f"images[{index}]" for index in range(count)]
+    image = ("B", "C", "H", "W")
+    return Signature(
+        {
+            **dict.fromkeys(names, image),
+            "params": ("B", 5),
+            "canvas": image if with_canvas else None,
+        }
+    )
+
+
+def _check_pixels(image: Tensor) -> None:
+    H, W = image.shape[2:]
+    if H < 1 or W < 1:
+        raise ValueError(f"images must have at least one pixel, got H = {H}, W = {W}")

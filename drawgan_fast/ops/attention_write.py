@@ -7,7 +7,7 @@ from torch import Tensor
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
 from drawgan_fast.backends import select
-from drawgan_fast.ops.checks import Shapes, check_size
+from drawgan_fast.ops.checks import Signature, check_size, remembered
 
 
 def attention_write(
@@ -19,14 +19,17 @@ def attention_write(
 ) -> Tensor:
     """See ``functional.attention_write``."""
     size = check_size("size", size)
-    shapes = Shapes(H=size[0], W=size[1])
-    shapes.check("patch", patch, ("B", "C", "N", "N"))
-    if shapes.bound["N"] < 1:
+    plain = _signature(*size, canvas is not None).check((patch, params, canvas))
+    if plain is None and patch.shape[-1] < 1:
         raise ValueError(f"patch must have N ≥ 1, got {list(patch.shape)}")
-    shapes.check("params", params, ("B", 5))
-    if canvas is not None:
-        shapes.check("canvas", canvas, ("B", "C", "H", "W"))
     spec = resolve_spec(spec)
 
     args = {"patch": patch, "params": params, "size": size, "spec": spec, "canvas": canvas}
-    return select("attention_write", args).attention_write(patch, params, size, spec, canvas)
+    return select("attention_write", args, plain).attention_write(patch, params, size, spec, canvas)
+
+
+@remembered
+def _signature(H: int, W: int, with_canvas: bool) -> Signature:
+    canvas = ("B", "C", "H", "W") if with_canvas else None
+    shapes = {"patch": ("B", "C", "N", "N"), "params": ("B", 5), "canvas": canvas}
+    return Signature(shapes, H=H, W=W)

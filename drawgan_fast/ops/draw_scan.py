@@ -8,7 +8,7 @@ from torch import Tensor
 
 from drawgan_fast.backends import select
 from drawgan_fast.draw_config import DrawConfig, DrawOutput, DrawSample, DrawWeights, Memory
-from drawgan_fast.ops.checks import Shapes
+from drawgan_fast.ops.checks import Shape, Signature, remembered
 
 _MEMORY = get_args(Memory)
 
@@ -25,12 +25,9 @@ def draw_scan(
     """See ``functional.draw_scan``."""
     if memory not in _MEMORY:
         raise ValueError(f"memory must be one of {', '.join(_MEMORY)}, got {memory!r}")
-    shapes = _shapes(cfg)
-    shapes.check("x", x, ("B", "C", "H", "W"))
-    shapes.check("eps", eps, ("T", "B", "Z"))
-    if prior_eps is not None:
-        shapes.check("prior_eps", prior_eps, ("T", "B'", "Z"))
-    _check_weights(shapes, weights, cfg)
+    _check_types(weights, cfg)
+    signature = _scan_signature(cfg, prior_eps is not None)
+    plain = _check(signature, (x, eps, prior_eps), weights, cfg)
 
     args = {
         "x": x,
@@ -41,7 +38,9 @@ def draw_scan(
         "trace": trace,
         "memory": memory,
     }
-    return select("draw_scan", args).draw_scan(x, eps, weights, cfg, prior_eps, trace, memory)
+    return select("draw_scan", args, plain).draw_scan(
+        x, eps, weights, cfg, prior_eps, trace, memory
+    )
 
 
 def draw_generate(
@@ -51,29 +50,51 @@ def draw_generate(
     trace: bool,
 ) -> DrawSample:
     """See ``functional.draw_generate``."""
-    shapes = _shapes(cfg)
-    shapes.check("eps", eps, ("T", "B", "Z"))
-    _check_weights(shapes, weights, cfg)
+    _check_types(weights, cfg)
+    plain = _check(_generate_signature(cfg), (eps,), weights, cfg)
 
     args = {"eps": eps, "weights": weights, "cfg": cfg, "trace": trace}
-    return select("draw_generate", args).draw_generate(eps, weights, cfg, trace)
+    return select("draw_generate", args, plain).draw_generate(eps, weights, cfg, trace)
 
 
-def _shapes(cfg: DrawConfig) -> Shapes:
+def _check_types(weights: DrawWeights, cfg: DrawConfig) -> None:
     if not isinstance(cfg, DrawConfig):
         raise TypeError(f"cfg must be a DrawConfig, got {type(cfg).__name__}")
-    H, W = cfg.image_size
-    return Shapes(C=cfg.channels, H=H, W=W, Z=cfg.latent_size)
-
-
-def _check_weights(shapes: Shapes, weights: DrawWeights, cfg: DrawConfig) -> None:
     if not isinstance(weights, DrawWeights):
         raise TypeError(f"weights must be a DrawWeights, got {type(weights).__name__}")
+
+
+def _check(
+    signature: Signature, given: tuple[Tensor | None, ...], weights: DrawWeights, cfg: DrawConfig
+) -> str | None:
+    plain = signature.check((*given, *weights))
+    if plain is None and not cfg.attention:
+        expected = DrawWeights.shapes(cfg)
+        for name, weight in zip(DrawWeights._fields, weights):
+            if name not in expected and weight is not None:
+                raise ValueError(
+                    f"weights.{name} must be None for a network without attention, got a tensor"
+                )
+    return plain
+
+
+def _signature_of(cfg: DrawConfig, given: dict[str, Shape | None]) -> Signature:
     expected = DrawWeights.shapes(cfg)
-    for name, weight in zip(DrawWeights._fields, weights):
-        if name in expected:
-            shapes.check(f"weights.{name}", weight, expected[name])
-        elif weight is not None:
-            raise ValueError(
-                f"weights.{name} must be None for a network without attention, got a tensor"
-            )
+    weights = {f"weights.{name}": expected.get(name) for name in DrawWeights._fields}
+    H, W = cfg.image_size
+    return Signature(given | weights, C=cfg.channels, H=H, W=W, Z=cfg.latent_size)
+
+
+@remembered
+def _scan_signature(cfg: DrawConfig, with_prior: bool) -> Signature:
+    given: dict[str, Shape | None] = {
+        "x": ("B", "C", "H", "W"),
+        "eps": ("T", "B", "Z"),
+        "prior_eps": ("T", "B'", "Z") if with_prior else None,
+    }
+    return _signature_of(cfg, given)
+
+
+@remembered
+def _generate_signature(cfg: DrawConfig) -> Signature:
+    return _signature_of(cfg, {"eps": ("T", "B", "Z")})

@@ -52,8 +52,8 @@ class Some(CompiledBackend):
     def asked_for(self) -> bool:
         return False
 
-    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
-        reason = super().can_run(op, args)
+    def can_run(self, op: str, args: Mapping[str, Any], plain: str | None = None) -> str | None:
+        reason = super().can_run(op, args, plain)
         if reason is not None or not self.picky:
             return reason
         if args.get("N", 1) > 2:

@@ -28,7 +28,7 @@ def test_lists_must_have_the_right_length(core: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"one glimpse per image.*2 images and 1 glimpses"):
         core.attention_read(False, core.WindowMap(), 0, 1, 8, 8, 2, [64, 64], 64, 0, [64], 1)
     with pytest.raises(TypeError):
-        core.draw_scan(core.ScanShape(), 1, *[0] * 3, [0] * 15, *[0] * 10)
+        core.draw_scan(core.ScanShape(), 1, [0] * 3, [0] * 15, [0] * 11)
 
 
 @pytest.mark.parametrize("huge", ["steps", "hidden", "height", "read_size", "write_size", "latent"])
@@ -41,7 +41,7 @@ def test_sizes_that_cannot_be_counted_are_refused(core: ModuleType, huge: str) -
     with pytest.raises(OverflowError, match="more numbers than can be counted"):
         core.scan_saved_bytes(shape)
     with pytest.raises(OverflowError, match="more numbers than can be counted"):
-        core.draw_scan(shape, 1, *[0] * 3, [0] * 16, *[0] * 11)
+        core.draw_scan(shape, 1, [0] * 3, [0] * 16, [0] * 11)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

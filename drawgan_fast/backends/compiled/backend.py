@@ -31,9 +31,9 @@ class CompiledBackend:
         """Why the kernels cannot run here at all, or None if they can."""
         raise NotImplementedError
 
-    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
+    def can_run(self, op: str, args: Mapping[str, Any], plain: str | None = None) -> str | None:
         """Strided float tensors on the kernels' device, outside of torch.func transforms."""
-        return reason_against(args, self.kernels.device)
+        return reason_against(args, self.kernels.device, plain)
 
     def attention_read(
         self,

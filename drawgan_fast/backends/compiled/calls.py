@@ -25,12 +25,20 @@ _DEVICES = {"cpu": "the CPU", "cuda": "a GPU"}
 _TAKEN = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def reason_against(args: Mapping[str, Any], device: str) -> str | None:
-    """Why these arguments cannot go to kernels of that device type, or None if they can."""
+def reason_against(args: Mapping[str, Any], device: str, plain: str | None = None) -> str | None:
+    """Why these arguments cannot go to kernels of that device type, or None if they can.
+
+    Args:
+        args: all arguments of an operator.
+        device: of the kernels.
+        plain: as for ``Backend.can_run``.
+    """
     if torch._C._functorch.maybe_current_level() is not None:
         return "torch.func transforms are not supported"
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation is not supported"
+    if plain == device:
+        return None
     accepted = None  # to compare devices costs a third of what asking one for its type costs
     for name, value in args.items():
         for tensor in value if isinstance(value, tuple) else (value,):

@@ -57,17 +57,11 @@ def draw_scan(
     results, is float32.
     """
     out, result = _scan(kernels, x, eps, prior_eps, weights, cfg, trace, memory)
-    windows = None
-    if trace:
-        windows = _trace(out.canvases, out.write_params, out.read_params, cfg)
-    return DrawOutput(
-        out.canvas.to(result),
-        out.mu.to(result),
-        out.log_sigma.to(result),
-        out.kl.to(result),
-        None if prior_eps is None else out.prior_canvas.to(result),
-        windows,
-    )
+    windows = _trace(out.canvases, out.write_params, out.read_params, cfg) if trace else None
+    if out.canvas.dtype is not result:
+        out = Scan(*(cast(tensor, result) for tensor in out[: len(Gradients._fields)]))  # type: ignore[arg-type]
+    prior_canvas = None if prior_eps is None else out.prior_canvas
+    return DrawOutput(out.canvas, out.mu, out.log_sigma, out.kl, prior_canvas, windows)
 
 
 def draw_generate(
@@ -89,6 +83,7 @@ def draw_generate(
     )
     out, result = _scan(kernels, no_images, no_eps, eps, decoding, cfg, trace, "keep")
     windows = _trace(out.prior_canvases, out.prior_write_params, None, cfg) if trace else None
+    assert out.prior_canvas is not None
     return DrawSample(out.prior_canvas.to(result), windows)
 
 
@@ -130,8 +125,8 @@ def _scan(
 
 
 def _trace(
-    canvases: Tensor,  # [T, B, C, H, W]
-    write_params: Tensor,  # [T, B, 5]
+    canvases: Tensor | None,  # [T, B, C, H, W]
+    write_params: Tensor | None,  # [T, B, 5]
     read_params: Tensor | None,  # [T, B, 5]
     cfg: DrawConfig,
 ) -> DrawTrace:
@@ -140,6 +135,7 @@ def _trace(
             return None
         return trace_window(params.detach(), cfg, N, writing=writing)
 
+    assert canvases is not None
     return DrawTrace(
         canvases.detach(),
         windows(write_params, cfg.write_size, writing=True),
@@ -172,14 +168,18 @@ class _Scan(torch.autograd.Function):
         eps: Tensor,
         prior_eps: Tensor | None,
         *weights: Tensor,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         out = kernels.draw_scan(x, eps, prior_eps, weights, cfg, options)
         ctx.kernels, ctx.cfg, ctx.options = kernels, cfg, options
-        ctx.mark_non_differentiable(*out[len(Gradients._fields) :])
-        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, eps, prior_eps, out.saved, out.mu, out.log_sigma, *weights)
         # The bytes stay with the graph: whoever keeps the results does not keep them too.
-        return tuple(out._replace(saved=x.new_empty(0, dtype=torch.uint8)))
+        out = out._replace(saved=None)
+        if options.trace:
+            ctx.mark_non_differentiable(
+                *[tensor for tensor in out[len(Gradients._fields) :] if tensor is not None]
+            )
+        ctx.set_materialize_grads(False)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
@@ -241,6 +241,11 @@ def _check(
         check_shape(f"weights.{name}", weight, shape, dtype)
 
 
+def _outputs(x: Tensor, out: Scan) -> list[Tensor]:
+    """A registered operator gives a tensor for everything."""
+    return [x.new_empty(0) if tensor is None else tensor for tensor in out]
+
+
 def _operator(
     x: Tensor,
     eps: Tensor,
@@ -257,7 +262,7 @@ def _operator(
     _check(x, eps, prior_eps, weights, cfg)
     options = Options(save, recompute, bf16, trace)
     kernels = kernels_of(backend, x.device)
-    return list(kernels.draw_scan(x, eps, prior_eps, weights, cfg, options))
+    return _outputs(x, kernels.draw_scan(x, eps, prior_eps, weights, cfg, options))
 
 
 def _fake(
@@ -275,10 +280,12 @@ def _fake(
     cfg, options = config_from(config), Options(save, recompute, bf16, trace)
     T, B = int(eps.shape[0]), x.shape[0]  # the number of steps is static
     prior = 0 if prior_eps is None else prior_eps.shape[1]
-    out = allocate(x, T, prior, cfg, options)
-    kernels = kernels_of(backend, x.device, running=False)
-    size = kernels.saved_bytes(cfg, T, B, prior, x.dtype, options)
-    return list(out._replace(saved=x.new_empty(size, dtype=torch.uint8)))
+    out = allocate(x, T, None if prior_eps is None else prior, cfg, options)
+    if save:
+        kernels = kernels_of(backend, x.device, running=False)
+        size = kernels.saved_bytes(cfg, T, B, prior, x.dtype, options)
+        out = out._replace(saved=x.new_empty(size, dtype=torch.uint8))
+    return _outputs(x, out)
 
 
 def _setup_context(ctx: Any, inputs: Any, output: list[Tensor]) -> None:

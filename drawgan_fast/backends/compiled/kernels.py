@@ -22,19 +22,19 @@ class Options(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """Everything that a forward pass gives; what was not asked for is empty."""
+    """Everything that a forward pass gives; what was not asked for is None."""
 
     canvas: Tensor  # [B, C, H, W]
     mu: Tensor  # [T, B, Z]
     log_sigma: Tensor  # [T, B, Z]
     kl: Tensor  # [B]
-    prior_canvas: Tensor  # [B', C, H, W]
-    saved: Tensor  # bytes
-    canvases: Tensor  # [T, B, C, H, W]
-    read_params: Tensor  # [T, B, 5]
-    write_params: Tensor  # [T, B, 5]
-    prior_canvases: Tensor  # [T, B', C, H, W]
-    prior_write_params: Tensor  # [T, B', 5]
+    prior_canvas: Tensor | None = None  # [B', C, H, W]
+    saved: Tensor | None = None  # bytes
+    canvases: Tensor | None = None  # [T, B, C, H, W]
+    read_params: Tensor | None = None  # [T, B, 5]
+    write_params: Tensor | None = None  # [T, B, 5]
+    prior_canvases: Tensor | None = None  # [T, B', C, H, W]
+    prior_write_params: Tensor | None = None  # [T, B', 5]
 
 
 class Gradients(NamedTuple):
@@ -48,23 +48,29 @@ class Gradients(NamedTuple):
 
 
 def allocate(x: Tensor, T: int, prior: Any, cfg: DrawConfig, options: Options) -> Scan:
-    """Uninitialised results, ``saved`` still empty; sizes may be symbolic."""
-    B, image, Z = x.shape[0], (cfg.channels, *cfg.image_size), cfg.latent_size
-    steps = T if options.trace else 0
-    windows = steps if cfg.attention else 0
-    return Scan(
-        canvas=x.new_empty(B, *image),
-        mu=x.new_empty(T, B, Z),
-        log_sigma=x.new_empty(T, B, Z),
-        kl=x.new_empty(B),
-        prior_canvas=x.new_empty(prior, *image),
-        saved=x.new_empty(0, dtype=torch.uint8),
-        canvases=x.new_empty(steps, B, *image),
-        read_params=x.new_empty(windows, B, 5),
-        write_params=x.new_empty(windows, B, 5),
-        prior_canvases=x.new_empty(steps, prior, *image),
-        prior_write_params=x.new_empty(windows, prior, 5),
-    )
+    """Uninitialised results, without ``saved``; sizes may be symbolic.
+
+    Args:
+        x: [B, C, H, W].
+        T: steps.
+        prior: B', the number of prior samples; None if none were asked for.
+        cfg, options: of the scan.
+    """
+    B, image, Z = x.shape[0], x.shape[1:], cfg.latent_size
+    out = Scan(x.new_empty(B, *image), x.new_empty(T, B, Z), x.new_empty(T, B, Z), x.new_empty(B))
+    if prior is not None:
+        out = out._replace(prior_canvas=x.new_empty(prior, *image))
+    if not options.trace:
+        return out
+    out = out._replace(canvases=x.new_empty(T, B, *image))
+    if prior is not None:
+        out = out._replace(prior_canvases=x.new_empty(T, prior, *image))
+    if not cfg.attention:
+        return out
+    out = out._replace(read_params=x.new_empty(T, B, 5), write_params=x.new_empty(T, B, 5))
+    if prior is not None:
+        out = out._replace(prior_write_params=x.new_empty(T, prior, 5))
+    return out
 
 
 class Kernels(Protocol):

@@ -58,9 +58,9 @@ class CudaBackend(CompiledBackend):
         """Whether ``DRAWGAN_CUDA_EMULATION`` names an emulation, which only this backend has."""
         return EMULATED
 
-    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
+    def can_run(self, op: str, args: Mapping[str, Any], plain: str | None = None) -> str | None:
         """Strided float tensors of at most 32 bits on one GPU whose chip holds what they need."""
-        reason = super().can_run(op, args) or against_float64(args)
+        reason = super().can_run(op, args, plain) or against_float64(args)
         if reason is not None:
             return reason
         device = next(tensor for _, tensor in tensors_of(args)).device

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.backends.compiled.calls import dense, pointer
-from drawgan_fast.backends.native.core import core
+from drawgan_fast.backends.compiled.calls import pointer
+from drawgan_fast.backends.native.core import core, laid_out
 
 
 def attention_read(
@@ -21,10 +21,7 @@ def attention_read(
 ) -> tuple[Tensor, ...]:
     """See ``Kernels.attention_read``."""
     B, C, H, W = images[0].shape
-    images = [dense(image) for image in images]
-    params = dense(params)
-    if canvas is not None:
-        canvas = dense(canvas)
+    _kept, (of_params, of_canvas, *of_images) = laid_out((params, canvas, *images))
     read = len(images) + (canvas is not None)
     glimpses = tuple([params.new_empty(B, C, N, N) for _ in range(read)])
     if B == 0 or C == 0:  # an empty tensor has no address, and to the core that is an absent one
@@ -37,9 +34,9 @@ def attention_read(
         H,
         W,
         N,
-        [image.data_ptr() for image in images],
-        params.data_ptr(),
-        pointer(canvas),
+        of_images,
+        of_params,
+        of_canvas,
         [glimpse.data_ptr() for glimpse in glimpses],
         torch.get_num_threads(),
     )
@@ -60,10 +57,9 @@ def attention_read_backward(
     if B == 0 or C == 0:
         given = (params, canvas, *images)
         return [t.new_zeros(t.shape) if w and t is not None else None for t, w in zip(given, wants)]
-    images = [dense(image) for image in images]
-    params = dense(params)
-    canvas = None if canvas is None else dense(canvas)
-    d_glimpses = [None if d is None else dense(d) for d in d_glimpses]
+    n = len(images)
+    kept, inputs = laid_out((params, canvas, *images, *d_glimpses))
+    params, canvas, *images = kept[: 2 + n]  # type: ignore[assignment]
     d_params = torch.empty_like(params)
     d_canvas = torch.empty_like(canvas) if canvas is not None and wants[1] else None
     d_images = [torch.empty_like(i) if want else None for i, want in zip(images, wants[2:])]
@@ -75,10 +71,10 @@ def attention_read_backward(
         H,
         W,
         N,
-        [image.data_ptr() for image in images],
-        params.data_ptr(),
-        pointer(canvas),
-        [pointer(d) for d in d_glimpses],
+        inputs[2 : 2 + n],
+        inputs[0],
+        inputs[1],
+        inputs[2 + n :],
         [pointer(d) for d in d_images],
         d_params.data_ptr(),
         pointer(d_canvas),

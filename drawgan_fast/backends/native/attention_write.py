@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.backends.compiled.calls import dense, pointer
-from drawgan_fast.backends.native.core import core
+from drawgan_fast.backends.native.core import core, laid_out
 
 
 def attention_write(
@@ -20,9 +19,7 @@ def attention_write(
     """See ``Kernels.attention_write``."""
     B, C, N, _ = patch.shape
     H, W = size
-    patch, params = dense(patch), dense(params)
-    if canvas is not None:
-        canvas = dense(canvas)
+    _kept, (of_patch, of_params, of_canvas) = laid_out((patch, params, canvas))
     out = patch.new_empty(B, C, H, W)
     if B == 0 or C == 0:  # an empty tensor has no address, and to the core that is an absent one
         return out
@@ -34,9 +31,9 @@ def attention_write(
         H,
         W,
         N,
-        patch.data_ptr(),
-        params.data_ptr(),
-        pointer(canvas),
+        of_patch,
+        of_params,
+        of_canvas,
         out.data_ptr(),
         torch.get_num_threads(),
     )
@@ -54,8 +51,8 @@ def attention_write_backward(
     N = patch.shape[-1]
     if B == 0 or C == 0:
         return patch.new_zeros(patch.shape), params.new_zeros(params.shape)
-    patch, params, d_out = dense(patch), dense(params), dense(d_out)
-    d_patch, d_params = torch.empty_like(patch), torch.empty_like(params)
+    kept, inputs = laid_out((patch, params, d_out))
+    d_patch, d_params = (torch.empty_like(t) for t in kept[:2])  # type: ignore[arg-type]
     core().attention_write_backward(
         params.dtype is torch.float64,
         core.window_map(spec, H, W, N, True),
@@ -64,9 +61,7 @@ def attention_write_backward(
         H,
         W,
         N,
-        patch.data_ptr(),
-        params.data_ptr(),
-        d_out.data_ptr(),
+        *inputs,
         d_patch.data_ptr(),
         d_params.data_ptr(),
         torch.get_num_threads(),

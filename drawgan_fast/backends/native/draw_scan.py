@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drawgan_fast.backends.compiled.calls import dense, pointer
 from drawgan_fast.backends.compiled.kernels import Gradients, Options, Scan, allocate
-from drawgan_fast.backends.native.core import core
+from drawgan_fast.backends.native.core import core, laid_out
 from drawgan_fast.draw_config import DrawConfig, DrawWeights
 
 
@@ -68,29 +67,18 @@ def draw_scan(
     """Run all steps forward."""
     T, B, _ = eps.shape
     prior = 0 if prior_eps is None else prior_eps.shape[1]
-    x, eps = dense(x), dense(eps)
-    prior_eps = None if prior_eps is None else dense(prior_eps)
-    weights = [None if weight is None else dense(weight) for weight in weights]
-    out = allocate(x, T, prior, cfg, options)
-    size = saved_bytes(cfg, T, B, prior, x.dtype, options)
-    if size:
+    _kept, inputs = laid_out((x, eps, prior_eps, *weights))
+    out = allocate(x, T, None if prior_eps is None else prior, cfg, options)
+    if options.save:
+        size = saved_bytes(cfg, T, B, prior, x.dtype, options)
         # The core's own memory, so that the next step finds these pages mapped and warm.
-        out = out._replace(saved=workspace(size))
-    traced = out[-5:] if options.trace else (None,) * 5
+        out = out._replace(saved=workspace(size) if size else x.new_empty(0, dtype=torch.uint8))
     core().draw_scan(
         _shape(cfg, T, B, prior, options.recompute, options.bf16, x.dtype is torch.float64),
         torch.get_num_threads(),
-        x.data_ptr(),
-        eps.data_ptr(),
-        pointer(prior_eps),
-        _sixteen(weights),
-        out.saved.data_ptr() if size else 0,
-        out.canvas.data_ptr(),
-        out.mu.data_ptr(),
-        out.log_sigma.data_ptr(),
-        out.kl.data_ptr(),
-        out.prior_canvas.data_ptr(),
-        *[pointer(tensor) for tensor in traced],
+        inputs[:3],
+        _sixteen(inputs[3:]),
+        laid_out(out)[1],
     )
     return out
 
@@ -116,32 +104,26 @@ def draw_scan_backward(
     """Gradients in the order of ``wants``, None for those that are not wanted."""
     T, B, _ = eps.shape
     prior = 0 if prior_eps is None else prior_eps.shape[1]
-    x, eps, mu, log_sigma = dense(x), dense(eps), dense(mu), dense(log_sigma)
-    prior_eps = None if prior_eps is None else dense(prior_eps)
-    weights = [None if weight is None else dense(weight) for weight in weights]
-    given = Gradients(*(None if d is None else dense(d) for d in given))
+    count = 3 + len(weights)
+    kept, inputs = laid_out((x, eps, prior_eps, *weights, saved, mu, log_sigma, *given))
     gradients = [
         torch.empty_like(t) if want and t is not None else None
-        for t, want in zip((x, eps, prior_eps, *weights), wants)
+        for t, want in zip(kept[:count], wants)
     ]
+    outputs = laid_out(gradients)[1]
     core().draw_scan_backward(
         _shape(cfg, T, B, prior, options.recompute, options.bf16, x.dtype is torch.float64),
         torch.get_num_threads(),
-        x.data_ptr(),
-        eps.data_ptr(),
-        pointer(prior_eps),
-        _sixteen(weights),
-        saved.data_ptr(),
-        mu.data_ptr(),
-        log_sigma.data_ptr(),
-        *[pointer(d) for d in given],
-        *[pointer(gradient) for gradient in gradients[:3]],
-        _sixteen(gradients[3:]),
+        inputs[:3],
+        _sixteen(inputs[3:count]),
+        inputs[count : count + 3],
+        inputs[count + 3 :],
+        outputs[:3],
+        _sixteen(outputs[3:]),
     )
     return gradients
 
 
-def _sixteen(tensors: Sequence[Tensor | None]) -> list[int]:
+def _sixteen(addresses: Sequence[int]) -> Sequence[int]:
     """Addresses in ``DrawWeights``' order, 0 for those that are absent."""
-    addresses = [pointer(tensor) for tensor in tensors]
-    return addresses + [0] * (len(DrawWeights._fields) - len(addresses))
+    return [*addresses, *[0] * (len(DrawWeights._fields) - len(addresses))]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from drawgan_fast.backends.compiled.calls import dense, pointer
-from drawgan_fast.backends.native.core import core
+from drawgan_fast.backends.compiled.calls import pointer
+from drawgan_fast.backends.native.core import core, laid_out
 
 
 def lstm_cell(
@@ -24,9 +24,7 @@ def lstm_cell(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The next h and c, and the gates [B, 4K] that backward needs; None unless ``keep``."""
     (B, D), K = x.shape, h.shape[1]
-    x, h, c, w_ih, w_hh = dense(x), dense(h), dense(c), dense(w_ih), dense(w_hh)
-    b_ih = None if b_ih is None else dense(b_ih)
-    b_hh = None if b_hh is None else dense(b_hh)
+    _kept, inputs = laid_out((x, h, c, w_ih, w_hh, b_ih, b_hh))
     h_out, c_out = x.new_empty(B, K), x.new_empty(B, K)
     gates = x.new_empty(B, 4 * K) if keep else None
     core().lstm_cell(
@@ -35,13 +33,7 @@ def lstm_cell(
         B,
         D,
         K,
-        x.data_ptr(),
-        h.data_ptr(),
-        c.data_ptr(),
-        w_ih.data_ptr(),
-        w_hh.data_ptr(),
-        pointer(b_ih),
-        pointer(b_hh),
+        inputs,
         h_out.data_ptr(),
         c_out.data_ptr(),
         pointer(gates),
@@ -57,12 +49,11 @@ def lstm_cell_backward(
     wants: Sequence[bool],  # of x, h, c, w_ih, w_hh and the sum of both biases
 ) -> list[Tensor | None]:
     """Gradients in the order of ``wants``, None for those that are not wanted."""
-    x, h, c, w_ih, w_hh, gates, c_out = map(dense, saved)
+    kept, inputs = laid_out((*saved, d_h_out, d_c_out))
+    x, h = saved[:2]
     (B, D), K = x.shape, h.shape[1]
-    d_h_out = None if d_h_out is None else dense(d_h_out)
-    d_c_out = None if d_c_out is None else dense(d_c_out)
     gradients = [
-        torch.empty_like(t) if want else None for t, want in zip((x, h, c, w_ih, w_hh), wants)
+        torch.empty_like(t) if want and t is not None else None for t, want in zip(kept[:5], wants)
     ]
     gradients.append(x.new_empty(4 * K) if wants[5] else None)
     core().lstm_cell_backward(
@@ -70,16 +61,8 @@ def lstm_cell_backward(
         B,
         D,
         K,
-        x.data_ptr(),
-        h.data_ptr(),
-        c.data_ptr(),
-        w_ih.data_ptr(),
-        w_hh.data_ptr(),
-        gates.data_ptr(),
-        c_out.data_ptr(),
-        pointer(d_h_out),
-        pointer(d_c_out),
-        *[pointer(gradient) for gradient in gradients],
+        inputs,
+        [pointer(gradient) for gradient in gradients],
         torch.get_num_threads(),
     )
     return gradients

@@ -97,15 +97,13 @@ def draw_scan(
     s = Sizes(cfg, T, B, B + prior)
     x, eps = dense(x), dense(eps)
     prior_eps = None if prior_eps is None else dense(prior_eps)
-    out = allocate(x, T, prior, cfg, options)
-    if options.save:
-        size = saved_bytes(cfg, T, B, prior, x.dtype, options)
-        out = out._replace(saved=x.new_empty(size, dtype=torch.uint8))
+    out = allocate(x, T, None if prior_eps is None else prior, cfg, options)
+    saved = x.new_empty(saved_bytes(cfg, T, B, prior, x.dtype, options), dtype=torch.uint8)
     with torch.no_grad(), without_autocast(x.device), on(x):
         keeps_all = options.save and not options.recompute
         runs_on = not (needs_segments or options.save or options.trace)
         if keeps_all:
-            segment = saved_segment(s, options, out.saved)
+            segment = saved_segment(s, options, saved)
         else:
             segment = new_segment(s, 0 if runs_on else s.segment(options), options, x)
         packed = pack(weights, s, product_dtype(options))
@@ -118,25 +116,28 @@ def draw_scan(
             if first:
                 State.at(segment, 0).copy_(State.at(segment, length))
             if options.save and options.recompute:
-                saved_state(s, options, out.saved, i).copy_(State.at(segment, 0))
+                saved_state(s, options, saved, i).copy_(State.at(segment, 0))
             n = min(length, T - first)
             forward.run(steps, segment, first, n)
             if options.trace:
                 _trace(out, segment, s, first, n)
         last = segment.canvases[0 if runs_on else n]
         out.canvas.copy_(last[:B])
-        out.prior_canvas.copy_(last[B:])
+        if out.prior_canvas is not None:
+            out.prior_canvas.copy_(last[B:])
         out.kl.copy_(kl)
-    return out
+    return out._replace(saved=saved) if options.save else out
 
 
 def _trace(out: Scan, segment: Segment, s: Sizes, first: int, n: int) -> None:
-    steps = slice(first, first + n)
-    out.canvases[steps] = segment.canvases[1 : n + 1, : s.B]
-    out.prior_canvases[steps] = segment.canvases[1 : n + 1, s.B :]
-    if not s.cfg.attention:
-        return
-    window = slice(s.patch, s.patch + 5)
-    out.read_params[steps] = segment.projections[:n, : s.B, -5:]
-    out.write_params[steps] = segment.projections[1 : n + 1, : s.B, window]
-    out.prior_write_params[steps] = segment.projections[1 : n + 1, s.B :, window]
+    canvases, window = segment.canvases[1 : n + 1], slice(s.patch, s.patch + 5)
+    windows = segment.projections[1 : n + 1, :, window]
+    for to, of_segment in (
+        (out.canvases, canvases[:, : s.B]),
+        (out.prior_canvases, canvases[:, s.B :]),
+        (out.read_params, segment.projections[:n, : s.B, -5:]),
+        (out.write_params, windows[:, : s.B]),
+        (out.prior_write_params, windows[:, s.B :]),
+    ):
+        if to is not None:
+            to[first : first + n] = of_segment

@@ -56,11 +56,11 @@ class TritonBackend(CompiledBackend):
         """Nothing but its name asks for this backend."""
         return False
 
-    def can_run(self, op: str, args: Mapping[str, Any]) -> str | None:
+    def can_run(self, op: str, args: Mapping[str, Any], plain: str | None = None) -> str | None:
         """Strided float tensors of at most 32 bits on one supported GPU, windows up to 64×64."""
         first = next(tensor for _, tensor in tensors_of(args))
         return (
-            super().can_run(op, args)
+            super().can_run(op, args, plain)
             or against_float64(args)
             or against_windows(op, args, MAX_N)
             or against_capability(first.device, MIN_CAPABILITY)
