@@ -27,7 +27,7 @@ struct AttentionSize {
 template <class T>
 struct AttentionScratch {
   char* filters;  // of both axes
-  T* V;           // filters along the height times an image, [C, N, ld]
+  T* V;           // filters along the height times an image, [views, C, N, ld]
   T* Z;           // what images' gradients are made of, [views, C, N, ld]
   T *d_x, *d_y;   // dL/dF of both axes
   T *Z_columns, *d_columns;
@@ -42,7 +42,7 @@ struct AttentionScratch {
     Filters<T>(s.N, s.width, counted);
     Filters<T>(s.N, s.height, counted);
     filters = arena.template take<char>(counted.bytes());
-    V = arena.take(rows * s.ld<T>());
+    V = arena.take(views * rows * s.ld<T>());
     Z = arena.take(views * rows * s.ld<T>());
     d_x = arena.take(s.N * s.ld<T>());
     d_y = arena.take(columns_of_N * round_up(s.height, kLanes<T>));
@@ -89,6 +89,10 @@ struct Bank {  // a window with its filters
     find_support(y, window.half_precision);
     if (contracts) transpose(x.F, s.N, x.ld, scratch.columns, round_up(s.N, kLanes<T>));
   }
+
+ public:
+  int64_t channel() const { return y.pixels * x.ld; }          // numbers of one padded channel
+  int64_t projected_channel() const { return size.N * x.ld; }  // the same of V and Z
 };
 
 // out [C, N, N] = scale * V F_x^T with V [C, N, ld].
@@ -112,36 +116,46 @@ static inline void contract_width(const Bank<T>& bank, const T* V, T* out) {
     }
 }
 
-// V [C, N, ld] = F_y times an image. Filters go together few at a time, so that each product runs
-// over few rows.
+// V [N, ld] = F_y times one channel [H, ld]. Filters go together few at a time, so that each
+// product runs over few rows.
+template <class T>
+static inline void project_channel(const Bank<T>& bank, const T* channel, T* V) {
+  const Filters<T>& y = bank.y;
+  const int64_t ld = bank.x.ld;
+  row_blocks(y.N, few_rows<T>(ld), [&](int64_t j, int64_t rows) {
+    const int64_t first = y.first[j], last = larger(first, y.last[j + rows - 1]);
+    multiply(y.F + j * y.ld + first, y.ld, int64_t{1}, channel + first * ld, ld, V + j * ld, ld,
+             rows, ld, last - first, false);
+  });
+}
+// V [C, N, ld] of an image [C, H, ld].
 template <class T>
 static inline void project(const Bank<T>& bank, const T* image, T* V) {
-  const Filters<T>& y = bank.y;
-  const int64_t ld = bank.x.ld, channels = bank.size.channels;
-  for (int64_t c = 0; c < channels; c++)  // a channel stays in the fastest cache
-    row_blocks(y.N, few_rows<T>(ld), [&](int64_t j, int64_t rows) {
-      const int64_t first = y.first[j], last = larger(first, y.last[j + rows - 1]);
-      multiply(y.F + j * y.ld + first, y.ld, int64_t{1}, image + (c * y.pixels + first) * ld, ld,
-               V + (c * y.N + j) * ld, ld, rows, ld, last - first, false);
-    });
+  for (int64_t c = 0; c < bank.size.channels; c++)
+    project_channel(bank, image + c * bank.channel(), V + c * bank.projected_channel());
 }
 
-// out [C, H, ld] = F_y^T Z (+ add, which may be out), with Z [C, N, ld].
+// out [H, ld] = F_y^T Z (+ add, which may be out), with Z [N, ld].
 template <class T>
-static inline void spread(const Bank<T>& bank, const T* Z, const T* add, T* out) {
+static inline void spread_channel(const Bank<T>& bank, const T* Z, const T* add, T* out) {
   const Filters<T>& y = bank.y;
-  const int64_t ld = bank.x.ld, N = y.N, image_rows = y.pixels;
+  const int64_t ld = bank.x.ld, N = y.N;
   int64_t first = 0, last = 0;  // the filters that reach a block of rows
-  row_blocks(image_rows, ld >= 2 * kPanel<T> ? 6 : kRows<T>, [&](int64_t row, int64_t rows) {
+  row_blocks(y.pixels, ld >= 2 * kPanel<T> ? 6 : kRows<T>, [&](int64_t row, int64_t rows) {
     while (first < N && y.last[first] <= row) first++;
     last = larger(first, last);
     while (last < N && y.first[last] < row + rows) last++;
-    for (int64_t c = 0; c < bank.size.channels; c++) {
-      const int64_t at = (c * image_rows + row) * ld;
-      multiply_add(y.F + first * y.ld + row, int64_t{1}, y.ld, Z + (c * N + first) * ld, ld,
-                   out + at, ld, rows, ld, last - first, add ? add + at : nullptr);
-    }
+    multiply_add(y.F + first * y.ld + row, int64_t{1}, y.ld, Z + first * ld, ld, out + row * ld, ld,
+                 rows, ld, last - first, add ? add + row * ld : nullptr);
   });
+}
+// out [C, H, ld] from Z [C, N, ld].
+template <class T>
+static inline void spread(const Bank<T>& bank, const T* Z, const T* add, T* out) {
+  for (int64_t c = 0; c < bank.size.channels; c++) {
+    const int64_t at = c * bank.channel();
+    spread_channel(bank, Z + c * bank.projected_channel(), add ? add + at : nullptr, out + at);
+  }
 }
 
 // glimpse [C, N, N] = intensity * F_y I F_x^T, one image through a bank.
@@ -186,22 +200,42 @@ class WindowBackward {
  public:
   explicit WindowBackward(const Bank<T>& bank) : bank_(bank) {}
 
+  struct View {
+    const T *image, *scaled;
+    T *Z, *V;  // the gradient of an image that was read is spread from Z; V is F_y times the image
+  };
+
   // An image [C, H, ld] with its glimpse's gradient, or an image's gradient with the patch written
-  // to it; [C, N, N]. Leaves F_y times the image in the scratch's V. Returns what the gradient of
-  // an image that was read is spread from.
-  const T* add(const T* image, const T* patch) {
+  // to it; [C, N, N]. The image is read by project(), channel by channel, while each is in the
+  // fastest cache, then add() counts it in, and finish() reads it again.
+  View start(const T* image, const T* patch) {
     const AttentionSize& s = bank_.size;
     const AttentionScratch<T>& scratch = bank_.scratch;
-    const int64_t ld = bank_.x.ld, rows = s.channels * s.N;
-    T *scaled = scratch.patch + views_ * s.patch(), *Z = scratch.Z + views_ * rows * ld;
+    const int64_t at = views_ * s.channels * bank_.projected_channel();
+    T* scaled = scratch.patch + views_ * s.patch();
     scaled_patch(bank_, patch, scaled);
-    widen(bank_, scaled, Z);
-    project(bank_, image, scratch.V);
-    multiply(scaled, int64_t{1}, s.N, scratch.V, ld, scratch.d_x, ld, s.N, ld, rows, views_ > 0);
+    widen(bank_, scaled, scratch.Z + at);
     for (int64_t c = 0; c < s.channels; c++)
-      scratch.planes[views_ * s.channels + c] = image + c * bank_.y.pixels * ld;
+      scratch.planes[views_ * s.channels + c] = image + c * bank_.channel();
     views_++;
-    return Z;
+    return {image, scaled, scratch.Z + at, scratch.V + at};
+  }
+  void project(const View& view, int64_t c) const {
+    project_channel(bank_, view.image + c * bank_.channel(),
+                    view.V + c * bank_.projected_channel());
+  }
+  void add(const View& view) {
+    const int64_t N = bank_.size.N, ld = bank_.x.ld;
+    multiply(view.scaled, int64_t{1}, N, view.V, ld, bank_.scratch.d_x, ld, N, ld,
+             bank_.size.channels * N, added_++ > 0);
+  }
+
+  // All of it at once.
+  View add(const T* image, const T* patch) {
+    const View view = start(image, patch);
+    for (int64_t c = 0; c < bank_.size.channels; c++) project(view, c);
+    add(view);
+    return view;
   }
 
   // To the five numbers.
@@ -220,7 +254,7 @@ class WindowBackward {
 
  private:
   const Bank<T>& bank_;
-  int64_t views_ = 0;
+  int64_t views_ = 0, added_ = 0;
 };
 
 // f(v, lanes) for the whole vectors of a row, then for the rest of it.

@@ -16,14 +16,15 @@ double work_of(const ReadArgs& a) {
 template <class T>
 struct ReadScratch {
   AttentionScratch<T> attention;
-  T *images, *sigmoid, *error, *gradient;  // [images, C, H, ld], [C, H, ld]
+  T *images, *error;      // [images, C, H, ld], [C, H, ld]
+  T *sigmoid, *gradient;  // of one channel, [H, ld]
 
   ReadScratch(const AttentionSize& s, int64_t images_read, Arena<T>& arena)
       : attention(s, images_read + 1, arena) {
     images = arena.take(images_read * s.image<T>());
-    sigmoid = arena.take(s.image<T>());
     error = arena.take(s.image<T>());
-    gradient = arena.take(s.image<T>());
+    sigmoid = arena.take(s.height * s.ld<T>());
+    gradient = arena.take(s.height * s.ld<T>());
   }
   static int64_t bytes(const AttentionSize& s, int64_t images_read) {
     Arena<T> counted(nullptr);
@@ -32,19 +33,32 @@ struct ReadScratch {
   }
 };
 
-// The padded image: in place where the width is a whole number of vectors.
+// An image as products take it: in place where the width is a whole number of vectors, else padded
+// into scratch, channel by channel.
 template <class T>
-const T* padded(const T* image, const AttentionSize& s, T* scratch) {
-  if (s.width == s.ld<T>()) return image;
-  pad_rows(image, s.channels * s.height, s.width, s.ld<T>(), scratch);
-  return scratch;
-}
+struct PaddedImage {
+  const T *from, *image;
+  T* scratch;  // null: in place
 
-// The error image x - sigmoid(canvas), and if wanted sigmoid(canvas) itself; x is padded.
+  PaddedImage(const void* image, int64_t b, const AttentionSize& s, T* scratch)
+      : from(static_cast<const T*>(image) + b * s.channels * s.height * s.width),
+        image(s.width == s.ld<T>() ? from : scratch),
+        scratch(s.width == s.ld<T>() ? nullptr : scratch) {}
+
+  const T* channel(int64_t c, const AttentionSize& s) const {
+    const int64_t at = c * s.height * s.ld<T>();
+    if (scratch)
+      pad_rows(from + c * s.height * s.width, s.height, s.width, s.ld<T>(), scratch + at);
+    return image + at;
+  }
+};
+
+// The error image x - sigmoid(canvas) of one channel, and if wanted sigmoid(canvas) itself; x is
+// padded.
 template <class T>
 void error_image(const T* x, const T* canvas, const AttentionSize& s, T* sigmoid, T* error) {
   const int64_t ld = s.ld<T>();
-  for (int64_t row = 0; row < s.channels * s.height; row++) {
+  for (int64_t row = 0; row < s.height; row++) {
     over_row<T>(s.width, [&](int64_t v, int64_t lanes) __attribute__((always_inline)) {
       const Vec<T> y = vsigmoid(load_part(canvas + v, lanes));
       if (sigmoid) store(sigmoid + row * ld + v, y);
@@ -54,11 +68,11 @@ void error_image(const T* x, const T* canvas, const AttentionSize& s, T* sigmoid
   }
 }
 
-// dL/d(canvas) from that of the error image.
+// dL/d(canvas) of one channel from that of the error image.
 template <class T>
 void canvas_gradient(const T* d_error, const T* sigmoid, const AttentionSize& s, T* d_canvas) {
   const int64_t ld = s.ld<T>();
-  for (int64_t row = 0; row < s.channels * s.height; row++) {
+  for (int64_t row = 0; row < s.height; row++) {
     over_row<T>(s.width, [&](int64_t v, int64_t lanes) __attribute__((always_inline)) {
       const Vec<T> y = load(sigmoid + v);
       store_part(d_canvas + v, load(d_error + v) * (y * y - y), lanes);
@@ -67,6 +81,8 @@ void canvas_gradient(const T* d_error, const T* sigmoid, const AttentionSize& s,
   }
 }
 
+// Both directions go channel by channel: what is made of a channel is used while it is in the
+// fastest cache.
 template <class T>
 void read(const ReadArgs& a) {
   const AttentionSize s = size_of(a.shape);
@@ -80,62 +96,84 @@ void read(const ReadArgs& a) {
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
       const Bank<T> bank(a.shape.map, s, params, false, true, scratch.attention);
+      const int64_t projected = bank.projected_channel();
+      T *V = scratch.attention.V, *V_error = V + s.channels * projected;
       auto glimpse = [&](int64_t i) { return static_cast<T*>(a.glimpse[i]) + b * s.patch(); };
       for (int64_t i = 0; i < a.images; i++) {
-        const T* image = static_cast<const T*>(a.image[i]) + b * pixels;
-        image = padded(image, s, scratch.images);
-        if (a.canvas) {  // read first: what it reads is then in the cache
-          error_image(image, static_cast<const T*>(a.canvas) + b * pixels, s,
-                      static_cast<T*>(nullptr), scratch.error);
-          read_image(bank, scratch.error, glimpse(1));
+        const PaddedImage<T> image(a.image[i], b, s, scratch.images);
+        for (int64_t c = 0; c < s.channels; c++) {
+          const T* x = image.channel(c, s);
+          if (a.canvas) {
+            const T* canvas = static_cast<const T*>(a.canvas) + b * pixels + c * s.height * s.width;
+            error_image(x, canvas, s, static_cast<T*>(nullptr), scratch.error);
+            project_channel(bank, scratch.error, V_error + c * projected);
+          }
+          project_channel(bank, x, V + c * projected);
         }
-        read_image(bank, image, glimpse(i));
+        contract_width(bank, V, glimpse(i));
+        if (a.canvas) contract_width(bank, V_error, glimpse(1));
       }
     }
   });
 }
 
+// Gradients of one image and of the canvas that was read with it, channel by channel.
+template <class T>
+void image_backward(const ReadArgs& a, const ReadScratch<T>& scratch, const Bank<T>& bank,
+                    int64_t i, int64_t b, WindowBackward<T>* window) {
+  using View = typename WindowBackward<T>::View;
+  const AttentionSize& s = bank.size;
+  const int64_t ld = s.ld<T>(), plane = s.height * s.width, channel = bank.channel();
+  const PaddedImage<T> image(a.image[i], b, s, scratch.images + i * s.image<T>());
+  auto of_sample = [&](void* p) {
+    return p ? static_cast<T*>(p) + b * s.channels * plane : nullptr;
+  };
+  T *d_image = of_sample(a.d_image[i]), *d_canvas = of_sample(a.d_canvas);
+  auto start = [&](const T* read, const void* d_glimpse) {
+    return d_glimpse ? window->start(read, static_cast<const T*>(d_glimpse) + b * s.patch())
+                     : View{};
+  };
+  // x is seen by both glimpses: by its own and by that of the error image.
+  const View error = a.canvas ? start(scratch.error, a.d_glimpse[1]) : View{};
+  const View own = start(image.image, a.d_glimpse[i]);
+  auto spread_view = [&](const View& view, int64_t c, const T* add) {
+    if (view.Z)
+      spread_channel(bank, view.Z + c * bank.projected_channel(), add, scratch.gradient);
+    else if (!add)
+      memset(scratch.gradient, 0, channel * sizeof(T));
+  };
+  for (int64_t c = 0; c < s.channels; c++) {
+    const T* x = image.channel(c, s);
+    if (a.canvas)
+      error_image(x, static_cast<const T*>(a.canvas) + (b * s.channels + c) * plane, s,
+                  scratch.sigmoid, scratch.error + c * channel);
+    if (error.Z) window->project(error, c);
+    if (own.Z) window->project(own, c);
+    const bool through_error = a.canvas && (d_image || d_canvas);
+    if (through_error) spread_view(error, c, nullptr);
+    if (d_canvas) canvas_gradient(scratch.gradient, scratch.sigmoid, s, d_canvas + c * plane);
+    if (!d_image) continue;
+    spread_view(own, c, through_error ? scratch.gradient : nullptr);
+    unpad_rows(scratch.gradient, s.height, s.width, ld, d_image + c * plane);
+  }
+  for (const View& view : {error, own})
+    if (view.Z) window->add(view);
+}
+
 template <class T>
 void read_backward(const ReadArgs& a) {
   const AttentionSize s = size_of(a.shape);
-  const int64_t pixels = s.channels * s.height * s.width;
-  const int64_t rows = s.channels * s.height, ld = s.ld<T>();
   const int threads = worthwhile(a.shape.threads, 3 * work_of(a));
   const int64_t each = ReadScratch<T>::bytes(s, a.images);
   const Workspace space(each * threads);
   over_slices(threads, a.shape.batch, [&](int64_t begin, int64_t end, int part) {
     Arena<T> arena(static_cast<char*>(space.data()) + part * each);
     const ReadScratch<T> scratch(s, a.images, arena);
-    T* gradient = scratch.gradient;
     for (int64_t b = begin; b < end; b++) {
       const T* params = static_cast<const T*>(a.params) + 5 * b;
       const Bank<T> bank(a.shape.map, s, params, true, false, scratch.attention);
       WindowBackward<T> window(bank);
-      // The window's gradient through glimpse i, of `image`; if wanted, dL/d(image) is added to or
-      // becomes d_image.
-      auto backward = [&](int64_t i, const T* image, T* d_image, bool accumulate) {
-        const T* d = static_cast<const T*>(a.d_glimpse[i]);
-        if (!d) {
-          if (d_image && !accumulate) memset(d_image, 0, rows * ld * sizeof(T));
-          return;
-        }
-        const T* Z = window.add(image, d + b * s.patch());
-        if (d_image) spread(bank, Z, accumulate ? d_image : nullptr, d_image);
-      };
-      for (int64_t i = 0; i < a.images; i++) {
-        const T* image = padded(static_cast<const T*>(a.image[i]) + b * pixels, s,
-                                scratch.images + i * s.image<T>());
-        T* d_image = a.d_image[i] ? static_cast<T*>(a.d_image[i]) + b * pixels : nullptr;
-        T* d_canvas = a.d_canvas ? static_cast<T*>(a.d_canvas) + b * pixels : nullptr;
-        if (a.canvas) {  // x is seen by both glimpses, and so is read with the error image
-          const T* canvas = static_cast<const T*>(a.canvas) + b * pixels;
-          error_image(image, canvas, s, scratch.sigmoid, scratch.error);
-          backward(1, scratch.error, d_image || d_canvas ? gradient : nullptr, false);
-          if (d_canvas) canvas_gradient(gradient, scratch.sigmoid, s, d_canvas);
-        }
-        backward(i, image, d_image ? gradient : nullptr, a.canvas != nullptr);
-        if (d_image) unpad_rows(gradient, rows, s.width, ld, d_image);
-      }
+      for (int64_t i = 0; i < a.images; i++) image_backward(a, scratch, bank, i, b, &window);
       if (a.d_params) window.finish(params, static_cast<T*>(a.d_params) + 5 * b);
     }
   });

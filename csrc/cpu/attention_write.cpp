@@ -81,9 +81,8 @@ void write_backward(const WriteArgs& a) {
         d_out = scratch.image;
       }
       WindowBackward<T> window(bank);
-      window.add(d_out, static_cast<const T*>(a.patch) + b * s.patch());
-      if (a.d_patch)
-        contract_width(bank, scratch.attention.V, static_cast<T*>(a.d_patch) + b * s.patch());
+      const auto view = window.add(d_out, static_cast<const T*>(a.patch) + b * s.patch());
+      if (a.d_patch) contract_width(bank, view.V, static_cast<T*>(a.d_patch) + b * s.patch());
       if (a.d_params) window.finish(params, static_cast<T*>(a.d_params) + 5 * b);
     }
   });

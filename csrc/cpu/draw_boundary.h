@@ -137,9 +137,9 @@ struct BoundaryBackward {
       const T* params = P + s.patch + 5;
       const Bank<T> bank(a.shape.read, s.read, params, true, false, scratch.attention);
       WindowBackward<T> window(bank);
-      const T* of_x = window.add(x, d_r);
+      const T* of_x = window.add(x, d_r).Z;
       if (d_x) spread(bank, of_x, d_x, d_x);
-      spread(bank, window.add(error, d_r + half), static_cast<T*>(nullptr), d_error);
+      spread(bank, window.add(error, d_r + half).Z, static_cast<T*>(nullptr), d_error);
       window.finish(params, d_P + s.patch + 5);
     } else {
       pad_rows(d_r + half, s.image_rows, s.width, s.ld, d_error);
@@ -164,8 +164,7 @@ struct BoundaryBackward {
     const T* params = P + s.patch;
     const Bank<T> bank(a.shape.write, s.write, params, true, true, scratch.attention);
     WindowBackward<T> window(bank);
-    window.add(d_canvas, P);
-    contract_width(bank, scratch.attention.V, d_P);
+    contract_width(bank, window.add(d_canvas, P).V, d_P);
     window.finish(params, d_P + s.patch);
   }
 };
