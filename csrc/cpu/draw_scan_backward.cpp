@@ -16,17 +16,16 @@ namespace {
 
 template <class T>
 void lstm_rows_backward(const Sizes<T>& s, const T* gates, const T* c_prev, const T* c,
-                        const T* d_h, T* d_c, T* d_gates, int64_t m) {
+                        const T* d_h, T* d_c, const GateRows<T>& d_gates, int64_t m) {
   constexpr int L = kLanes<T>;
   for (int64_t r = 0; r < m; r++)
     for (int64_t u = 0; u < s.hidden; u += L) {
       const T* from = gates + r * s.ld_gates + 4 * u;
-      T* to = d_gates + r * s.ld_gates + 4 * u;
       const int64_t state = r * s.hidden_padded + u;
       // A row of gates is about a page, at whose end the hardware stops fetching ahead.
       for (int i = 0; i < 4; i++) {
         __builtin_prefetch(from + s.ld_gates + i * L);
-        __builtin_prefetch(to + s.ld_gates + i * L, 1);
+        d_gates.prefetch(r + 1, 4 * u + i * L);
       }
       __builtin_prefetch(c_prev + state + s.hidden_padded);
       const Vec<T> activations[4] = {load(from), load(from + L), load(from + 2 * L),
@@ -35,7 +34,7 @@ void lstm_rows_backward(const Sizes<T>& s, const T* gates, const T* c_prev, cons
       lstm_backward<T>(activations, load(c_prev + state), load(c + state),
                        load(d_h + r * s.ld_hidden + u), &running, out);
       store(d_c + state, running);
-      for (int i = 0; i < 4; i++) store(to + i * L, out[i]);
+      for (int i = 0; i < 4; i++) d_gates.put(r, 4 * u + i * L, out[i]);
     }
 }
 
@@ -104,10 +103,10 @@ void backward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>
     for (int64_t b = b0; b < b0 + m; b++) boundary.run(t + 1, b, true, read);
     multiply(rows(d.P + next * s.ld_projection, s.ld_projection, w.projection_to_h),
              w.projection_to_h, d_h_dec, s.ld_hidden, m, true);
-    T* d_gates = d.gates_dec + at * s.ld_gates;
+    const GateRows<T> gates_dec = d.gates_dec.from(at);
     lstm_rows_backward(s, g.gates_dec + at * s.ld_gates, g.c_dec + at * c, g.c_dec + next * c,
-                       d_h_dec, d.c_dec + b0 * c, d_gates, m);
-    const Rows<T> from_dec = rows(d_gates, s.ld_gates, w.dec_to_z);
+                       d_h_dec, d.c_dec + b0 * c, gates_dec, m);
+    const Rows<T> from_dec = gates_dec;
     if (g.encoder || a.d_prior_eps) multiply(from_dec, w.dec_to_z, d_z, s.latent_padded, m, false);
     if (earlier) multiply(from_dec, w.dec_to_h_dec, d_h_dec, s.ld_hidden, m, false);
     if (!g.encoder) {
@@ -120,10 +119,10 @@ void backward_steps(const ScanArgs& a, const Sizes<T>& s, const PackedWeights<T>
     posterior_backward(a, s, d_z, d_posterior, step, b0, m);
     multiply(rows(d_posterior, s.ld_posterior, w.posterior_to_h), w.posterior_to_h, d_h_enc,
              s.ld_hidden, m, true);
-    d_gates = d.gates_enc + at * s.ld_gates;
+    const GateRows<T> gates_enc = d.gates_enc.from(at);
     lstm_rows_backward(s, g.gates_enc + at * s.ld_gates, g.c_enc + at * c, g.c_enc + next * c,
-                       d_h_enc, d.c_enc + b0 * c, d_gates, m);
-    const Rows<T> from_enc = rows(d_gates, s.ld_gates, w.enc_to_r);
+                       d_h_enc, d.c_enc + b0 * c, gates_enc, m);
+    const Rows<T> from_enc = gates_enc;
     multiply(from_enc, w.enc_to_r, d.r + b0 * s.glimpses_padded, s.glimpses_padded, m, false);
     if (!earlier) continue;
     multiply(from_enc, w.enc_to_h_enc, d_h_enc, s.ld_hidden, m, false);
@@ -172,6 +171,11 @@ void add_weight_gradients(const ScanArgs& a, const Sizes<T>& s, const PackedWeig
   auto source = [](const Group<T>& group, int64_t t, int64_t column, const T* G, int64_t rows) {
     return ProductRows<T>{group.S + t * group.rows * group.ld + column, group.ld, G, rows};
   };
+  auto gates_source = [&](const Group<T>& group, int64_t column, const GateRows<T>& G) {
+    ProductRows<T> rows = source(group, 0, column, G.data, n * group.rows);
+    rows.half = G.half;
+    return rows;
+  };
   Target<T>& dec = targets[count++];
   dec = {out.dec, s.ld_gates, w.dec.K, w.dec.N, s.ld_gates, {}, 0};
   Target<T>& projection = targets[count++];
@@ -180,14 +184,14 @@ void add_weight_gradients(const ScanArgs& a, const Sizes<T>& s, const PackedWeig
   for (int i = 0; i < 2; i++) {
     const int64_t B = groups[i].rows;
     if (B == 0) continue;
-    dec.sources[dec.count++] = source(groups[i], 0, groups[i].h_dec, d[i].gates_dec, n * B);
+    dec.sources[dec.count++] = gates_source(groups[i], groups[i].h_dec, d[i].gates_dec);
     projection.sources[projection.count++] = source(
         groups[i], from, groups[i].h_dec, d[i].P + from * B * s.ld_projection, (n + 1 - from) * B);
   }
   if (g.rows > 0) {
     Target<T>& enc = targets[count++];
     enc = {out.enc, s.ld_gates, w.enc.K, w.enc.N, s.ld_gates, {}, 1};
-    enc.sources[0] = source(g, 0, 0, d[0].gates_enc, n * g.rows);
+    enc.sources[0] = gates_source(g, 0, d[0].gates_enc);
     Target<T>& posterior = targets[count++];
     posterior = {
         out.posterior, s.ld_posterior, w.posterior.K, w.posterior.N, s.ld_posterior, {}, 1};

@@ -150,19 +150,36 @@ void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B,
   }
 }
 
-void pack_pair(const float* low, const float* high, int64_t columns, uint32_t* words) {
-  auto rounded = [](Vec<float> v) {
-    const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
-    typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
-    Halves h;
-    __builtin_memcpy(&h, &half, sizeof h);
-    return __builtin_convertvector(h, Words);
-  };
+namespace {
+
+// bf16 numbers, each in a word of its own.
+Words widened(const void* halves) {
+  typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
+  Halves h;
+  __builtin_memcpy(&h, halves, sizeof h);
+  return __builtin_convertvector(h, Words);
+}
+inline Words load_half(const uint16_t* p) { return widened(p); }
+inline Words load_half(const float* p) {
+  const __m256bh half = _mm512_cvtneps_pbh((__m512)load(p));
+  return widened(&half);
+}
+
+template <class From>
+void pack_pair_of(const From* low, const From* high, int64_t columns, uint32_t* words) {
   for (int64_t c = 0; c < columns; c += kLanes<float>) {
-    const Words l = rounded(load(low + c)), h = high ? rounded(load(high + c)) : Words{};
-    const Words both = l | h << 16;
+    const Words both = load_half(low + c) | (high ? load_half(high + c) : Words{}) << 16;
     __builtin_memcpy(words + c, &both, sizeof both);
   }
+}
+
+}  // namespace
+
+void pack_pair(const float* low, const float* high, int64_t columns, uint32_t* words) {
+  pack_pair_of(low, high, columns, words);
+}
+void pack_pair(const uint16_t* low, const uint16_t* high, int64_t columns, uint32_t* words) {
+  pack_pair_of(low, high, columns, words);
 }
 
 void pack_pairs(const Packed<float>& w, int64_t begin, int64_t end) {
@@ -177,16 +194,12 @@ void pack_pairs(const Packed<float>& w, int64_t begin, int64_t end) {
 
 Rows<float> halved(const float* data, int64_t ld, int64_t m, int64_t K, uint16_t* scratch) {
   const int64_t ld_half = half_row(K);
-  auto put = [](uint16_t* to, Vec<float> v) {
-    const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
-    __builtin_memcpy(to, &half, sizeof half);
-  };
   for (int64_t i = 0; i < m; i++) {
     const float* from = data + i * ld;
     uint16_t* to = scratch + i * ld_half;
     int64_t k = 0;
-    for (; k + kLanes<float> <= K; k += kLanes<float>) put(to + k, load(from + k));
-    put(to + k, load_part(from + k, K - k));  // at least one zero after the last number
+    for (; k + kLanes<float> <= K; k += kLanes<float>) store_half(to + k, load(from + k));
+    store_half(to + k, load_part(from + k, K - k));  // at least one zero after the last number
   }
   return {data, ld, scratch, ld_half};
 }
@@ -197,6 +210,7 @@ void multiply_bf16(const uint16_t*, int64_t, int64_t, const uint32_t*, int64_t, 
   __builtin_trap();
 }
 void pack_pair(const float*, const float*, int64_t, uint32_t*) { __builtin_trap(); }
+void pack_pair(const uint16_t*, const uint16_t*, int64_t, uint32_t*) { __builtin_trap(); }
 void pack_pairs(const Packed<float>&, int64_t, int64_t) { __builtin_trap(); }
 Rows<float> halved(const float* data, int64_t ld, int64_t, int64_t, uint16_t*) {
   return {data, ld};

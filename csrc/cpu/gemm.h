@@ -57,8 +57,20 @@ void multiply_bf16(const uint16_t* A, int64_t ai, int64_t ak, const uint32_t* B,
                    float* C, int64_t ldc, int64_t m, int64_t columns, int64_t pairs,
                    bool accumulate);
 
-// Two rows of floats into one row of words; `high` may be null (zeros).
+// Two rows, of floats or of bf16, into one row of words; `high` may be null (zeros).
 void pack_pair(const float* low, const float* high, int64_t columns, uint32_t* words);
+void pack_pair(const uint16_t* low, const uint16_t* high, int64_t columns, uint32_t* words);
+
+// A vector rounded to bf16.
+DRAWGAN_INLINE void store_half(uint16_t* to, Vec<float> v) {
+#ifdef DRAWGAN_BF16
+  const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
+  __builtin_memcpy(to, &half, sizeof half);
+#else
+  (void)to, (void)v;
+  __builtin_trap();  // nothing asks for it: kHaveBf16 is checked first
+#endif
+}
 
 // A matrix B[K, N] in panels of kPanel columns (the last may be one vector wide), each K x width
 // contiguous. N is a whole number of vectors.

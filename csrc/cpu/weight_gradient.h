@@ -12,6 +12,7 @@ struct ProductRows {
   int64_t lda;
   const T* G;
   int64_t rows;
+  const uint16_t* half = nullptr;  // G in bf16, instead of it
 };
 
 template <class T>
@@ -33,31 +34,43 @@ constexpr int64_t product_scratch_bytes(bool bf16) {
   return round_up(kRowBlock * kPanel<T> * static_cast<int64_t>(sizeof(T)) + 4 * words, 64);
 }
 
-// One panel of G, packed, against one block of A's columns.
+// One panel of G, packed, against one block of A's columns. `next` is where in G the next panel
+// begins, or -1.
 template <class T>
 DRAWGAN_INLINE void add_block(const Target<T>& target, const ProductRows<T>& source, int64_t k,
                               int64_t rows, int64_t column, int64_t columns, int64_t n,
                               const uint32_t* pairs, int64_t ld_pairs, bool accumulate,
-                              const T* next, T* packed) {
-  const int64_t width = smaller<int64_t>(kPanel<T>, target.N - n);
-  const T* G = source.G + k * target.ld_g + n;
+                              int64_t next, T* packed) {
+  const int64_t width = smaller<int64_t>(kPanel<T>, target.N - n), ld = target.ld_g;
+  const int64_t at = k * ld + n;
   if (pairs) {
-    if constexpr (sizeof(T) == 4)
-      for (int64_t i = 0; i < rows; i += 2)
-        pack_pair(G + i * target.ld_g, i + 1 < rows ? G + (i + 1) * target.ld_g : nullptr, width,
-                  reinterpret_cast<uint32_t*>(packed) + i / 2 * width);
+    if constexpr (sizeof(T) == 4) {
+      auto pack = [&](const auto* G) {
+        for (int64_t i = 0; i < rows; i += 2)
+          pack_pair(G + i * ld, i + 1 < rows ? G + (i + 1) * ld : nullptr, width,
+                    reinterpret_cast<uint32_t*>(packed) + i / 2 * width);
+      };
+      source.half ? pack(source.half + at) : pack(source.G + at);
+    }
   } else {
+    const T* G = source.G + at;
     for (int64_t i = 0; i < rows; i++)
       for (int64_t v = 0; v < width; v += kLanes<T>)
-        store(packed + i * width + v, load(G + i * target.ld_g + v));
+        store(packed + i * width + v, load(G + i * ld + v));
   }
   // Rows of G lie in different pages, where the hardware does not fetch ahead: fetch the next
   // panel, a few rows at a time.
   int64_t fetched = 0;
   row_blocks(columns, 2 * kRows<T>, [&](int64_t i, int64_t m) {
-    for (const int64_t until = kRowBlock * (i + m) / columns; next && fetched < until; fetched++) {
-      __builtin_prefetch(next + fetched * target.ld_g, 0, 2);
-      __builtin_prefetch(next + fetched * target.ld_g + kPanel<T> / 2, 0, 2);
+    const int64_t until = kRowBlock * (i + m) / columns;
+    for (; next >= 0 && fetched < until; fetched++) {
+      const int64_t row = next + fetched * ld;
+      if (source.half) {
+        __builtin_prefetch(source.half + row, 0, 2);
+        continue;
+      }
+      __builtin_prefetch(source.G + row, 0, 2);
+      __builtin_prefetch(source.G + row + kPanel<T> / 2, 0, 2);
     }
     T* C = target.C + (column + i) * target.ldc + n;
     if constexpr (sizeof(T) == 4) {
@@ -122,9 +135,8 @@ static inline void add_products(const Target<T>* targets, int count, bool bf16, 
           const bool wraps = u + 1 == end;
           const int64_t next_k = wraps ? k + kRowBlock : k;
           const int64_t next_n = (wraps ? begin : u + 1) % panels * kPanel<T>;
-          const T* next = next_k + kRowBlock <= source.rows
-                              ? source.G + next_k * target->ld_g + next_n
-                              : nullptr;
+          const int64_t next =
+              next_k + kRowBlock <= source.rows ? next_k * target->ld_g + next_n : -1;
           add_block(*target, source, k, rows, column, columns, n, pairs, ld_pairs,
                     accumulate || i > 0 || k > 0, next, packed);
         }
