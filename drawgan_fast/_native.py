@@ -78,6 +78,11 @@ def _load_cpu() -> ModuleType:
     import torch
 
     core = _import(_CPU, "CPU")
+    if not hasattr(core, "read_tensors"):
+        raise NativeUnavailable(
+            "the compiled CPU core is older than the Python code beside it; "
+            "install drawgan_fast again"
+        )
     core.read_tensors(torch.Tensor, torch.nn.Parameter)
     isa = os.environ.get(CPU_ISA_VARIABLE)
     try:

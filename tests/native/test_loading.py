@@ -112,6 +112,26 @@ def test_a_core_that_cannot_be_loaded(bare_package: Path) -> None:
     assert f"_native_cpu{suffix}" in says
 
 
+def test_a_core_older_than_the_package(core: ModuleType) -> None:
+    old = "import sys, types\nsys.modules['drawgan_fast._native_cpu'] = types.ModuleType('old')\n"
+    assert "older than the Python code beside it; install drawgan_fast again" in output(old + LOAD)
+    # Its operators then run on the next backend, and check what they are given as ever.
+    read = """
+import torch, drawgan_fast
+from drawgan_fast import functional as F
+with drawgan_fast.record_backends() as ran:
+    F.attention_read(torch.zeros(2, 1, 8, 8), torch.zeros(2, 5), 2)
+print([name for _, name in ran])
+try:
+    F.attention_read(torch.zeros(2, 1, 8, 8), torch.zeros(3, 5), 2)
+except ValueError as error:
+    print(error)
+"""
+    ran, says = output(old + read).splitlines()
+    assert ran == "['reference']"
+    assert says == "params must have shape [B, 5] with B = 2, got [3, 5]"
+
+
 def test_a_failure_is_kept_and_raised_at_every_call(bare_package: Path) -> None:
     code = """
 from drawgan_fast import _native
