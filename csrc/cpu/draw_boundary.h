@@ -73,67 +73,6 @@ struct Boundary {
   }
 };
 
-// Gradients of gates. In bf16 if the products are: nothing but these reads them.
-template <class T>
-struct GateRows {
-  int64_t ld = 0;
-  T* data = nullptr;
-  uint16_t* half = nullptr;
-
-  GateRows() = default;
-  GateRows(const Sizes<T>& s, int64_t rows, Arena<T>& arena) : ld(s.ld_gates) {
-    if (s.bf16)
-      half = arena.template take<uint16_t>(rows * ld);
-    else
-      data = arena.take(rows * ld);
-  }
-  GateRows from(int64_t row) const {
-    GateRows later = *this;
-    if (half)
-      later.half += row * ld;
-    else
-      later.data += row * ld;
-    return later;
-  }
-  void put(int64_t row, int64_t column, Vec<T> v) const {
-    if constexpr (kHaveBf16 && sizeof(T) == 4)
-      if (half) return store_half(half + row * ld + column, v);
-    store(data + row * ld + column, v);
-  }
-  void prefetch(int64_t row, int64_t column) const {
-    const int64_t at = row * ld + column;
-    __builtin_prefetch(half ? static_cast<const void*>(half + at) : data + at, 1);
-  }
-  operator Rows<T>() const { return {data, ld, half, ld}; }
-};
-
-// Gradients of one group: of a segment's gates, posteriors and projections, and the running ones.
-template <class T>
-struct GroupGradient {
-  GateRows<T> gates_enc, gates_dec;                   // rows of the segment, as in Group
-  T *posterior, *P;                                   // the same
-  T *h_enc, *h_dec, *c_enc, *c_dec, *r, *z, *canvas;  // one row a sample
-  T* x;                                               // [samples, image] or null
-
-  GroupGradient(const Sizes<T>& s, const Group<T>& g, int64_t n, bool wants_x, Arena<T>& arena) {
-    const int64_t B = g.rows;
-    gates_dec = {s, n * B, arena};
-    P = arena.take((n + 1) * B * s.ld_projection);
-    h_dec = arena.take(B * s.ld_hidden);
-    c_dec = arena.take(B * s.hidden_padded);
-    z = arena.take(B * s.latent_padded);
-    canvas = arena.take(B * s.image);
-    x = nullptr;
-    if (!g.encoder) return;
-    gates_enc = {s, n * B, arena};
-    posterior = arena.take(n * B * s.ld_posterior);
-    h_enc = arena.take(B * s.ld_hidden);
-    c_enc = arena.take(B * s.hidden_padded);
-    r = arena.take(B * s.glimpses_padded);
-    if (wants_x) x = arena.take(B * s.image);
-  }
-};
-
 // Backward of Boundary.
 template <class T>
 struct BoundaryBackward {
