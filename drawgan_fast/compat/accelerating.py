@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -11,16 +9,15 @@ from torch import Tensor, nn
 
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
-from drawgan_fast.compat.discovery import check_model, possible_shapes, probe_arguments
-from drawgan_fast.compat.fused import FusedForward
-from drawgan_fast.compat.probing import converted, untouched
-from drawgan_fast.compat.proof import Behaviour, behaviour, compare, limits_of
-from drawgan_fast.compat.replacements import put_cell_back, replace_cell
-from drawgan_fast.compat.report import Agreement, NotAccelerated, Report
-from drawgan_fast.compat.sites import Recording, Site, find_sites, recording
+from drawgan_fast.compat.candidates import find_cells, find_windows, image_shape, read_and_write
+from drawgan_fast.compat.discovery import check_model, probe_arguments
+from drawgan_fast.compat.originals import batch_of, observe, record
+from drawgan_fast.compat.probing import untouched
+from drawgan_fast.compat.proving import Trial
+from drawgan_fast.compat.report import NotAccelerated, Report
+from drawgan_fast.compat.sites import find_sites
+from drawgan_fast.compat.timing import slower_parts
 from drawgan_fast.compat.whole import fuse as find_whole
-from drawgan_fast.compat.windows import Found, Shape, find_window, image_numbers, window_events
-from drawgan_fast.nn import LSTMCell
 
 
 def accelerate(
@@ -29,38 +26,49 @@ def accelerate(
     *,
     fuse: bool = False,
     example: Tensor | tuple[Any, ...] | None = None,
+    only_faster: bool = True,
 ) -> Report:
     """Make somebody else's PyTorch DRAW faster in place, without changing its numbers.
 
     Finds the model's ``read`` and ``write`` (methods, functions bound in ``__init__`` or
-    submodules) by watching a forward pass, decides the convention of their windows by their
+    submodules) by watching forward passes, decides the convention of their windows by their
     numbers on random hidden states in float64, and puts fused operators in their place; its
     ``nn.LSTMCell`` become :class:`drawgan_fast.nn.LSTMCell` where they stand. Parameters remain
     the same objects, so ``state_dict`` and optimizers stay valid. Then outputs and gradients of
-    a whole forward pass are compared with the original's, in float64 and in the model's dtype.
+    whole forward passes are compared with the original's, in float64 and in the model's dtype, over
+    several batches, weights and modes.
+
+    A replacement runs only under the conditions that it was proved under: arguments, shapes,
+    settings, modes, layers and hooks. Every other call goes to the original code;
+    ``report.fallbacks`` says why and how often.
 
     Args:
-        model: changed in place, or left as it is if anything cannot be proved.
+        model: changed in place: its class becomes a subclass of itself. What cannot be proved is
+            left as it is.
         spec: the convention, if only one is to be considered: a preset's name or an
             :class:`AttentionSpec`; ``"auto"`` considers all.
         fuse: run the whole of ``forward`` through ``draw_scan``, for a model that is a standard
             DRAW: encoder LSTM, Gaussian latent, decoder LSTM. It returns and leaves in the model
             what the original does, and draws the same noise from the same seed.
         example: arguments of ``model.forward``, where they are more than one image batch or the
-            image's size cannot be read off the model. Only its shapes and types matter.
+            image's size cannot be read off the model. Only its shapes and types matter; the number
+            of samples is the one that ``only_faster`` measures at.
+        only_faster: time each part against what it replaces, and leave those that are slower on
+            this machine.
 
     Returns:
         A :class:`Report`: what was replaced, what was left and why, the agreement;
         ``report.restore()`` undoes everything.
 
     Raises:
-        NotAccelerated: no DRAW, a window that matches no convention, a model that is accelerated
-            already, parameters on several devices, a probe that does not agree. The model is
-            unchanged, and the message names the probe and by how much it failed.
+        NotAccelerated: no DRAW, nothing in it that could be proved, a model that is accelerated
+            already, parameters on several devices; with ``fuse``, one that ``draw_scan`` does not
+            compute. The model is unchanged, and the message says what failed and by how much.
         TypeError: ``model`` is no ``nn.Module``.
 
     Source: DRAW (Gregor et al. 2015); conventions of public implementations: docs/conventions.md.
 
+    >>> __name__ = "__main__"  # as in a script of one's own
     >>> from drawgan_fast import nn as parts
     >>> class Small(torch.nn.Module):
     ...     def __init__(self):
@@ -84,7 +92,7 @@ def accelerate(
     ...             dec = self.decoder(enc[0], dec)
     ...             canvas = canvas + self.write(dec[0])
     ...         return canvas
-    >>> report = accelerate(Small())
+    >>> report = accelerate(Small(), only_faster=False)
     >>> report.replaced
     ['read', 'write', 'encoder (LSTMCell)', 'decoder (LSTMCell)']
     >>> report.read_spec.eps
@@ -93,176 +101,59 @@ def accelerate(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     wanted = None if isinstance(spec, str) and spec == "auto" else resolve_spec(spec)
-    check_model(model)
-    args = probe_arguments(model, example)
-    dtype = next(model.parameters()).dtype
-    own = tuple(converted(arg, dtype) for arg in args)
+    try:
+        return _accelerate(model, wanted, fuse, example, only_faster)
+    except NotAccelerated:
+        raise
+    except Exception as error:  # whatever another's code may raise
+        raise NotAccelerated(
+            f"nothing was changed: the probes of the model ended in {type(error).__name__}: {error}"
+        ) from error
 
+
+def _accelerate(
+    model: nn.Module,
+    wanted: AttentionSpec | None,
+    fuse: bool,
+    example: Tensor | tuple[Any, ...] | None,
+    only_faster: bool,
+) -> Report:
+    check_model(model)
+    original = observe(model, probe_arguments(model, example))
     with untouched(model, torch.float64):
-        given = tuple(converted(arg, torch.float64) for arg in args)
-        sites = find_sites(model)
-        with recording(model, sites) as record:
-            try:
-                model(*given)
-            except Exception as error:  # whatever another's code may raise
-                raise NotAccelerated(
-                    "nothing was changed: in float64, in which probes run, forward raises "
-                    f"{type(error).__name__}: {error}"
-                ) from error
-        shapes, windows, left = _windows(model, record, given, wanted)
+        own, others = record(model, original, find_sites(model))
+        windows, left = find_windows(model, own, original.args, wanted)
+        cells, left_cells = find_cells(model, own)
+    left += left_cells
+    read, write = read_and_write(windows)
+    shape = image_shape(windows, original.args)
+    whole = None
     if fuse:
         with untouched(model, torch.float64):
-            whole = find_whole(model, given, *_pair(windows), _shape(windows, shapes, args))
-    else:
-        whole = None
-
-    truth = {seed: behaviour(model, given, torch.float64, seed=seed) for seed in (0, 1)}
-    plain = behaviour(model, own, dtype)
-    limits = limits_of(model, own, dtype)
-    other_mode = _other_mode(model, given) if fuse else None
-
-    replaced: list[str] = []
-    undo: list[Callable[[], None]] = []
-    try:
-        _replace(model, windows, record, replaced, left, undo)
-        if whole is not None:
-            # Both modes, until the second is proved or taken back.
-            whole.modes = frozenset({True, False})
-            undo.append(Site(model, "forward", "forward").put(whole))
-            replaced.append("forward (draw_scan)")
-        if not replaced:
-            raise NotAccelerated("nothing was changed: there is nothing in the model to replace")
-        agreement: list[Agreement] = []
-        for seed, original in truth.items():
-            ours = behaviour(model, given, torch.float64, seed=seed)
-            exact = limits_of(model, given, torch.float64)
-            agreement += compare(original, ours, f"float64 (seed {seed})", exact)
-        if dtype != torch.float64:
-            kind = str(dtype).removeprefix("torch.")
-            agreement += compare(plain, behaviour(model, own, dtype), kind, limits)
-        if whole is not None and other_mode is not None:
-            _prove_other_mode(model, whole, given, other_mode, left)
-    except BaseException:
-        for step in reversed(undo):
-            step()
-        raise
-    read, write = _pair(windows)
-    return Report(
-        replaced,
-        left,
-        agreement,
-        _shape(windows, shapes, args),
-        read.replacement.spec if read else None,
-        write.replacement.spec if write else None,
-        whole is not None,
-        undo,
-    )
-
-
-def _windows(
-    model: nn.Module, record: Recording, args: tuple[Any, ...], wanted: AttentionSpec | None
-) -> tuple[list[Shape], list[Found], list[str]]:
-    """Every read and write with a window, outermost first; and what was left."""
-    left: list[str] = []
-    called = [(site, calls) for site, calls in record.calls.items() if calls]
-    if not called:
+            whole = find_whole(model, original.odd, read, write, shape, original.behaviours, left)
+    if not windows and not cells and whole is None:
         raise NotAccelerated(
-            f"nothing was changed: {type(model).__name__} is no DRAW, its forward calls none of "
-            f"{', '.join(site.label for site in record.calls)}"
+            f"nothing was changed: nothing in {type(model).__name__} can be replaced: "
+            + "; ".join(left)
         )
-    attentive = [(site, calls[-1]) for site, calls in called if window_events(record, calls[-1])]
-    for site, calls in called:
-        if not window_events(record, calls[-1]):
-            left.append(f"{site.label}: it calls no layer with five outputs, so it has no window")
-    shapes: list[Shape] = []
-    if attentive:
-        shapes = possible_shapes(model, image_numbers(record, attentive[0][1]), args)
-    found: list[Found] = []
-    # A method that only serves another one is inside it.
-    for site, call in sorted(attentive, key=lambda pair: pair[1].depth):
-        inside = any(
-            outer.begin <= call.begin and call.end <= outer.end
-            for f in found
-            for outer in record.calls[f.site]
-        )
-        if inside:
-            continue
-        try:
-            one = find_window(site, record, shapes, wanted)
-        except NotAccelerated as reason:
-            raise NotAccelerated(f"nothing was changed: {reason}") from None
-        shapes = [one.replacement.image_shape]
-        found.append(one)
-    return shapes, _agreed(found), left
-
-
-def _agreed(found: list[Found]) -> list[Found]:
-    """One convention each: one that all obey, if there is one, else the first of each."""
-    common = [s for s in found[0].specs if all(s in f.specs for f in found)] if found else []
-    return [
-        replace(f, replacement=replace(f.replacement, spec=(common or f.specs)[0])) for f in found
-    ]
-
-
-def _shape(windows: list[Found], shapes: list[Shape], args: Iterable[Any]) -> Shape:
-    if windows:
-        return windows[0].replacement.image_shape
-    # Without attention nothing depends on how the numbers of an image are arranged.
-    x = next(arg for arg in args if isinstance(arg, Tensor))
-    return tuple(x.shape[1:]) if x.dim() == 4 else (1, 1, x[0].numel())  # type: ignore[return-value]
-
-
-def _pair(windows: list[Found]) -> tuple[Found | None, Found | None]:
-    read = next((f for f in windows if not f.writes), None)
-    write = next((f for f in windows if f.writes), None)
-    return read, write
-
-
-def _replace(
-    model: nn.Module,
-    windows: list[Found],
-    record: Recording,
-    replaced: list[str],
-    left: list[str],
-    undo: list[Callable[[], None]],
-) -> None:
-    for found in windows:
-        undo.append(found.site.put(found.replacement))
-        replaced.append(found.site.label)
-    used = {id(event.module) for event in record.events}
-    for path, module in model.named_modules():
-        if isinstance(module, LSTMCell) or not isinstance(module, nn.RNNCellBase):
-            continue
-        kind = type(module).__name__
-        if type(module) is not nn.LSTMCell:
-            left.append(f"{path}: a {kind}, of which there is no fused form")
-        elif id(module) not in used:
-            left.append(f"{path}: forward does not call it, so nothing could be proved")
-        else:
-            replace_cell(module)
-            undo.append(lambda cell=module: put_cell_back(cell))  # type: ignore[misc]
-            replaced.append(f"{path} (LSTMCell)")
-
-
-def _other_mode(model: nn.Module, args: tuple[Any, ...]) -> Behaviour | None:
+    trial = Trial(model, original, own, others, windows, cells, whole)
     try:
-        return behaviour(model, args, torch.float64, training=not model.training)
-    except Exception:  # whatever another's code may raise
-        return None
-
-
-def _prove_other_mode(
-    model: nn.Module,
-    whole: FusedForward,
-    args: tuple[Any, ...],
-    original: Behaviour,
-    left: list[str],
-) -> None:
-    limits = limits_of(model, args, torch.float64)
-    try:
-        ours = behaviour(model, args, torch.float64, training=not model.training)
-        compare(original, ours, "float64", limits)
-    except NotAccelerated:
-        whole.modes = frozenset({model.training})
-        mode = "eval" if model.training else "training"
-        left.append(f"forward in {mode} mode: it computes something else there")
+        trial.prove()
+        if only_faster:
+            batch = 64 if example is None else batch_of(original.args)
+            trial.leave(slower_parts(model, original, own, trial, batch))
+        trial.conclude()
+    except BaseException:
+        trial.undo()
+        raise
+    return Report(
+        trial.replaced,
+        left + trial.left,
+        trial.agreement,
+        shape,
+        read.replacement.spec if read and trial.has(read) else None,
+        write.replacement.spec if write and trial.has(write) else None,
+        trial.proof.whole is not None,
+        trial.proof.reasons,
+        [trial.undo],
+    )

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from drawgan_fast.compat.fused import FusedForward
-from drawgan_fast.compat.probing import own_attributes, untouched
-from drawgan_fast.compat.replacements import FastRead, FastWrite
+from drawgan_fast.compat.contents import own_attributes
+from drawgan_fast.compat.installing import proof_in
+from drawgan_fast.compat.probing import converted, untouched
 from drawgan_fast.compat.report import NotAccelerated
 from drawgan_fast.compat.sites import find_sites
 from drawgan_fast.compat.windows import Shape
@@ -29,18 +29,19 @@ def check_model(model: nn.Module) -> None:
             f"{type(model).__name__} wraps it"
         )
     for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if isinstance(value, (FastRead, FastWrite, FusedForward)):
-                where = f"{path}.{name}" if path else name
-                raise NotAccelerated(
-                    f"nothing was changed: the model is accelerated already ({where} is a "
-                    f"{type(value).__name__}); call restore() of that report first"
-                )
+        if proof_in(module) is not None:
+            where = f"its module {path!r}" if path else "it"
+            raise NotAccelerated(
+                f"nothing was changed: {where} is accelerated already; call restore() of that "
+                "report first"
+            )
     places: dict[str, str] = {}
     for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
         places.setdefault(str(tensor.device), name)
     if not places:
         raise NotAccelerated("nothing was changed: the model has no parameters, so it is no DRAW")
+    if not any(p.is_floating_point() for p in model.parameters()):
+        raise NotAccelerated("nothing was changed: the model has no parameters of floating point")
     if len(places) > 1:
         where = ", ".join(f"{name!r} on {device}" for device, name in places.items())
         raise NotAccelerated(
@@ -65,27 +66,114 @@ def probe_arguments(model: nn.Module, example: Tensor | tuple[Any, ...] | None) 
     """Arguments with which forward runs, random images of a plausible size if none were given."""
     if example is not None:
         return example if isinstance(example, tuple) else (example,)
-    device = next(model.parameters()).device
+    if getattr(type(model), "forward", None) is nn.Module.forward and "forward" not in vars(model):
+        raise NotAccelerated(
+            f"nothing was changed: {type(model).__name__} has no forward, which is what is looked "
+            "at; give it one that calls its own entry point"
+        )
+    parameters = list(model.parameters())
+    floats = [p for p in parameters if p.is_floating_point()]
+    dtype, device = (floats or parameters)[0].dtype, parameters[0].device
     errors: dict[str, str] = {}
-    generator = torch.Generator().manual_seed(3)
+    found: dict[int, Tensor] = {}
+    generator = torch.Generator("cpu").manual_seed(3)
+    for x in _batches(model, generator):
+        given = x.to(device)
+        error = _fails(model, given, torch.float64)
+        if error is None:
+            # The same pixels in another arrangement are no other size.
+            found.setdefault(x[0].numel(), given)
+            if len(found) > 1:
+                sizes = " and ".join(str(list(one.shape[1:])) for one in found.values())
+                raise NotAccelerated(
+                    f"nothing was changed: forward of {type(model).__name__} runs on images of "
+                    f"several sizes ({sizes}); give example=(arguments of forward)"
+                )
+        elif not found:
+            errors.setdefault(str(list(x.shape)), error)
+    for given in found.values():
+        return (given,)
+    # Not the size, perhaps, but float64: ask in the model's own dtype.
+    if dtype != torch.float64:
+        for x in _batches(model, generator):
+            if _fails(model, x.to(device, dtype), dtype) is None:
+                why = _fails(model, x.to(device), torch.float64)
+                raise NotAccelerated(
+                    "nothing was changed: in float64, in which probes run, forward raises "
+                    f"{why}; in {str(dtype).removeprefix('torch.')} it runs, so it insists on that "
+                    "somewhere (.float(), .to(dtype), a dtype= of its own)"
+                )
+    said = next((f": on {shape} it raises {error}" for shape, error in errors.items()), "")
+    if len(set(errors.values())) == 1 and len(errors) > 1:
+        raise NotAccelerated(
+            f"nothing was changed: forward of {type(model).__name__} raises the same on a batch of "
+            f"images of every size tried: {next(iter(errors.values()))}; if it takes more than "
+            "images, give example=(arguments of forward)"
+        )
+    raise NotAccelerated(
+        f"nothing was changed: forward of {type(model).__name__} does not run on a batch of "
+        f"images of any of the {len(errors)} shapes that its attributes suggest{said}; give "
+        "example=(arguments of forward)"
+    )
+
+
+def _batches(model: nn.Module, generator: torch.Generator) -> Iterator[Tensor]:
+    """Random images of every shape that the model's attributes suggest."""
     for C, H, W in _plausible(model):
         for tail in ((C * H * W,), (C, H, W), (H, W)):
             if len(tail) == 2 and C > 1:
                 continue
-            x = torch.rand(_BATCH, *tail, generator=generator, dtype=torch.float64).to(device)
-            try:
-                with untouched(model, torch.float64), torch.no_grad():
-                    model(x)
-            except Exception as error:  # whatever another's code may raise
-                errors.setdefault(str(list(x.shape)), f"{type(error).__name__}: {error}")
-            else:
-                return (x,)
-    tried = next(iter(errors.items()), None)
-    said = f" ({len(errors)} shapes tried; {tried[0]}: {tried[1]})" if tried else ""
-    raise NotAccelerated(
-        f"nothing was changed: forward of {type(model).__name__} does not run on a batch of "
-        f"images of any size that its attributes suggest{said}; give example=(arguments of forward)"
-    )
+            yield torch.rand(_BATCH, *tail, generator=generator, dtype=torch.float64, device="cpu")
+
+
+def _fails(model: nn.Module, x: Tensor, dtype: torch.dtype) -> str | None:
+    """What forward raises on images; None if it runs."""
+    try:
+        with untouched(model, dtype), torch.no_grad():
+            model(converted(x, dtype))
+    except Exception as error:  # whatever another's code may raise
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def other_batch(args: tuple[Any, ...], B: int, seed: int) -> tuple[Any, ...] | None:
+    """The same arguments for another number of samples, with other images.
+
+    What is as long as the first tensor is taken to hold, or count, samples; None without a tensor.
+    """
+    first = next((a for a in _leaves(args) if isinstance(a, Tensor) and a.dim() > 0), None)
+    if first is None or len(first) == 0:
+        return None
+    before = len(first)
+    generator = torch.Generator("cpu").manual_seed(seed)
+
+    def other(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == before:
+            if value.is_floating_point():
+                shape = (B, *value.shape[1:])
+                drawn = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
+                return drawn.to(value)
+            return value[torch.arange(B, device=value.device) % before]
+        if type(value) is int and value == before:
+            return B
+        if type(value) in (list, tuple):
+            return type(value)(other(item) for item in value)
+        if type(value) is dict:
+            return {key: other(item) for key, item in value.items()}
+        return value
+
+    return tuple(other(arg) for arg in args)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def _plausible(model: nn.Module) -> Iterator[Shape]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from drawgan_fast import functional as F
+from drawgan_fast.compat.contents import Path, module_paths
+from drawgan_fast.compat.replacements import Arguments
 from drawgan_fast.compat.template import Quantities
 from drawgan_fast.draw_config import DrawConfig, DrawWeights
 
@@ -37,11 +38,6 @@ class Layers:
     read: nn.Linear | None
     write: nn.Linear | None
     patch: nn.Linear
-
-    def all(self) -> list[nn.Module]:
-        """Every layer."""
-        given = [self.encoder, self.decoder, self.mu, self.log_sigma]
-        return [m for m in (*given, self.read, self.write, self.patch) if m is not None]
 
     def weights(self) -> DrawWeights:
         """The parameters as they are now, as the operator takes them."""
@@ -87,62 +83,80 @@ def draw_noise(kind: Noise, T: int, B: int, like: Tensor, Z: int) -> Tensor:
     return torch.stack([torch.randn(B, Z, dtype=like.dtype, device=like.device) for _ in range(T)])
 
 
-@dataclass
+@dataclass(frozen=True)
+class Paths:
+    """Where the layers are, from the model: :class:`Layers` of any copy of it."""
+
+    parts: dict[str, Path | None]
+    mu_first: bool
+    log_sigma_scale: float
+
+    @classmethod
+    def of(cls, layers: Layers, model: nn.Module) -> Paths:
+        """Find every layer below a model.
+
+        Raises:
+            LookupError: one is not below it.
+        """
+        places = {id(module): path for path, module in module_paths(model).items()}
+        parts: dict[str, Path | None] = {}
+        for name in _PARTS:
+            layer = getattr(layers, name)
+            if layer is not None and id(layer) not in places:
+                raise LookupError(name)
+            parts[name] = None if layer is None else places[id(layer)]
+        return cls(parts, layers.mu_first, layers.log_sigma_scale)
+
+    def layers(self, model: nn.Module) -> Layers:
+        """The layers as a model has them now."""
+        found: dict[str, Any] = {}
+        for name, path in self.parts.items():
+            layer: Any = None if path is None else model
+            for _, step in path or ():
+                layer = getattr(layer, step)
+            found[name] = layer
+        return Layers(mu_first=self.mu_first, log_sigma_scale=self.log_sigma_scale, **found)
+
+
+_PARTS = ("encoder", "decoder", "mu", "log_sigma", "read", "write", "patch")
+
+
+@dataclass(frozen=True)
 class FusedForward:
-    """Stands in a model's ``forward``: one scan, and then all that the original gives and leaves.
+    """Runs in the place of a model's ``forward``: one scan, and then all that the original gives
+    and leaves. It holds no model, so a copy of one has its own parameters.
 
-    The model's own forward runs instead where a scan could not stand in for it: a hook on a layer
-    that the scan passes by, an attribute that has changed since (``model.T = 20``), a mode that
-    was not proved, a transform that differentiates another way.
-
-    Args:
-        model: whose forward it is.
-        layers: its layers.
+    Attributes:
+        paths: where the layers are.
         cfg: sizes and convention.
         steps: T.
         noise: how the model draws its noise.
-        names: parameters of the original.
-        image: which of them is x.
+        arguments: which calls it stands in for.
+        image: which argument is x.
         result: recipe of what is returned.
         attributes: recipes of what is left in the model.
-        in_place: lists among them that the original fills rather than replaces.
+        in_place: containers among them that the original fills rather than replaces.
         canvases: whether a recipe looks at a canvas before the last.
-        settings: plain attributes that the proof was made under.
-        modes: values of ``training`` that were proved.
     """
 
-    model: nn.Module
-    layers: Layers
+    paths: Paths
     cfg: DrawConfig
     steps: int
     noise: Noise
-    names: tuple[str, ...]
+    arguments: Arguments
     image: str
     result: Any
     attributes: dict[str, Any]
     in_place: frozenset[str]
     canvases: bool
-    settings: dict[str, Any]
-    modes: frozenset[bool]
 
-    def __post_init__(self) -> None:
-        # What exporters ask for; without annotations, which need not be picklable.
-        own = inspect.signature(type(self.model).forward).parameters.values()
-        bare = [p.replace(annotation=inspect.Parameter.empty) for p in own]
-        self.__signature__ = inspect.Signature(bare[1:])
-
-    @property
-    def __code__(self) -> Any:
-        """Where a function stands, as exporters ask of a ``forward``."""
-        return type(self).__call__.__code__
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Called as the original is."""
-        if not self._can_run():
-            return type(self.model).forward(self.model, *args, **kwargs)
-        x = dict(zip(self.names, args), **kwargs)[self.image]
-        cfg, weights = self.cfg, self.layers.weights()
-        images = x.reshape(-1, cfg.channels, *cfg.image_size)
+    def run(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The original's result, or ``NotImplemented``."""
+        given = self.arguments.bind(model, args, kwargs)
+        if given is None or (self.canvases and _is_transformed()):
+            return NotImplemented
+        cfg, weights = self.cfg, self.paths.layers(model).weights()
+        images = given[self.image].reshape(-1, cfg.channels, *cfg.image_size)
         B = images.shape[0]
         eps = draw_noise(self.noise, self.steps, B, weights.dec_w_ih, cfg.latent_size)
         out = F.draw_scan(images, eps, weights, cfg, trace=self.canvases)
@@ -152,38 +166,23 @@ class FusedForward:
             earlier = out.trace.canvases[:-1]
             if torch.is_grad_enabled():
                 earlier = _Earlier.apply(earlier, cfg, images, eps, *weights)
-        quantities = Quantities(out.mu, out.log_sigma, out.canvas, earlier, B)
-        attributes = vars(self.model)
-        for name, part in self.attributes.items():
-            value = part.build(quantities)
-            if name in self.in_place:
+        attributes = vars(model)
+        quantities = Quantities(out.mu, out.log_sigma, out.canvas, earlier, B, attributes)
+        built = {name: part.build(quantities) for name, part in self.attributes.items()}
+        for name, value in built.items():
+            if name not in self.in_place:
+                attributes[name] = value
+            elif isinstance(value, list):
                 attributes[name][:] = value
             else:
-                attributes[name] = value
+                attributes[name].clear()
+                attributes[name].update(value)
         return self.result.build(quantities)
 
-    def _can_run(self) -> bool:
-        attributes = vars(self.model)
-        if self.model.training not in self.modes:
-            return False
-        for name, value in self.settings.items():
-            if attributes.get(name) != value:
-                return False
-        for layer in self.layers.all():
-            # What nn.Module.__call__ asks before it takes its own short way.
-            if (
-                layer._forward_hooks
-                or layer._forward_pre_hooks
-                or layer._backward_hooks
-                or layer._backward_pre_hooks
-            ):
-                return False
-        if not self.canvases:
-            return True
-        # Gradients of earlier canvases are an autograd.Function that only runs eagerly.
-        return not torch.compiler.is_compiling() and (
-            torch._C._functorch.maybe_current_level() is None
-        )
+
+def _is_transformed() -> bool:
+    """Gradients of earlier canvases are an ``autograd.Function`` that only runs eagerly."""
+    return torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None
 
 
 class _Earlier(torch.autograd.Function):

@@ -67,7 +67,10 @@ class Window:
         NaN where theirs is not finite: such a sample says nothing. A window that sees nearly
         nothing is measured against the others: its rounding is not its own.
         """
-        value, truth = self.evaluate(spec), self.output
+        return self._errors(self.evaluate(spec))
+
+    def _errors(self, value: Tensor) -> Tensor:
+        truth = self.output
         scale = truth.norm(dim=1)
         good = scale.isfinite()
         floor = 1e-3 * scale[good].median() if good.any() else scale.new_tensor(0.0)
@@ -76,9 +79,10 @@ class Window:
 
     def obeys(self, spec: AttentionSpec) -> bool:
         """Whether all samples that say something agree, which are at least half of all."""
-        if self.evaluate(spec).shape != self.output.shape:
+        value = self.evaluate(spec)
+        if value.shape != self.output.shape:
             return False
-        errors = self.errors(spec)
+        errors = self._errors(value)
         limits = torch.where(self.ordinary, LIMIT, LIMIT_EXTREME)
         said = ~errors.isnan()
         agree = errors[said] <= limits[said]
@@ -86,9 +90,10 @@ class Window:
 
     def distance(self, spec: AttentionSpec) -> float:
         """Largest relative difference of an ordinary window."""
-        if self.evaluate(spec).shape != self.output.shape:
+        value = self.evaluate(spec)
+        if value.shape != self.output.shape:
             return math.inf
-        errors = self.errors(spec)[self.ordinary]
+        errors = self._errors(value)[self.ordinary]
         return errors.nan_to_num(0.0).max().item()
 
 
@@ -104,8 +109,8 @@ def nearest_preset(window: Window) -> tuple[str, float]:
     return name, errors[name]
 
 
-def identify(window: Window) -> list[AttentionSpec]:
-    """Conventions that a window obeys, presets first; empty where there is none.
+def identify_preset(window: Window) -> list[AttentionSpec]:
+    """Presets that a window obeys, and those that differ from one in an axis or in γ on write.
 
     Several can fit where they do not differ, as the three stride rules on a square image.
     """
@@ -113,9 +118,16 @@ def identify(window: Window) -> list[AttentionSpec]:
     known = list(PRESETS.values())
     turned = [replace(spec, read_axes=axis, write_axes=axis) for spec in known for axis in axes]
     multiplied = [replace(spec, gamma_on_write="multiply") for spec in (*known, *turned)]
-    found = matching(window, dict.fromkeys((*known, *turned, *multiplied)))
-    if found or window.N < 2 or min(window.size) < 3:
-        return found
+    return matching(window, dict.fromkeys((*known, *turned, *multiplied)))
+
+
+def identify_measured(window: Window) -> list[AttentionSpec]:
+    """Conventions that a window obeys, among those whose filters stand where its do.
+
+    It is the longer search, for what :func:`identify_preset` does not find.
+    """
+    if window.N < 2 or min(window.size) < 3:
+        return []
     return matching(window, itertools.islice(_measured(window), 4000))[:8]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -45,6 +46,8 @@ class Report:
         read_spec: convention of the read, None if it has no attention window.
         write_spec: convention of the write, the same.
         fused: whether forward runs through ``draw_scan``.
+        fallbacks: why the original code ran since, and how often; the first time, each reason is a
+            warning of the logger ``drawgan_fast``, too.
     """
 
     replaced: list[str]
@@ -54,10 +57,15 @@ class Report:
     read_spec: AttentionSpec | None
     write_spec: AttentionSpec | None
     fused: bool
+    fallbacks: Counter[str] = field(default_factory=Counter)
     _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def restore(self) -> None:
-        """Put the model's own methods and cells back; a second call does nothing."""
+        """Put the model's own methods and cells back; a second call does nothing.
+
+        Copies that were made of the model stay accelerated. A module whose class somebody has
+        changed since, as a parametrisation does, keeps that.
+        """
         while self._undo:
             self._undo.pop()()
 
@@ -69,4 +77,5 @@ class Report:
         lines += [f"replaced: {line}" for line in self.replaced]
         lines += [f"left: {line}" for line in self.left]
         lines += [str(agreement) for agreement in self.agreement]
+        lines += [f"original ran {n} times: {why}" for why, n in self.fallbacks.items()]
         return "\n".join(lines)

@@ -10,6 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from drawgan_fast.compat.contents import is_somebodys
+from drawgan_fast.compat.watching import Notes, watching
+
 WORDS = ("read", "write")
 
 
@@ -63,6 +66,7 @@ class Call:
     begin: int  # of its events
     end: int
     depth: int  # 0 unless another site called it
+    modules: list[nn.Module]  # that it called, directly or not
 
 
 @dataclass
@@ -71,7 +75,13 @@ class Recording:
 
     events: list[Event] = field(default_factory=list)
     calls: dict[Site, list[Call]] = field(default_factory=dict)
-    depth: int = 0
+    modules: list[nn.Module] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
+
+    @property
+    def depth(self) -> int:
+        """How many sites are being called."""
+        return len(self.notes.under_way)
 
     def of(self, call: Call) -> list[Event]:
         """Events inside a call."""
@@ -82,38 +92,51 @@ def find_sites(model: nn.Module) -> list[Site]:
     """Everything callable on the model and its submodules that is named as a read or a write."""
     sites = []
     for path, module in model.named_modules():
-        if type(module).__module__.split(".")[0] == "torch":
+        if not is_somebodys(type(module).__module__):
             continue  # fc_write, read_linear: layers
         prefix = f"{path}." if path else ""
         for name in sorted(set(dir(type(module))) | set(vars(module))):
             named = any(word in name.lower() for word in WORDS)
             if not named or name.startswith("__") or hasattr(nn.Module, name):
                 continue
-            if callable(getattr(module, name)) and not isinstance(getattr(module, name), type):
+            # Without calling properties, which may raise anything.
+            static = inspect.getattr_static(module, name)
+            if isinstance(static, (staticmethod, classmethod)):
+                static = static.__func__
+            if callable(static) and not isinstance(static, type):
                 sites.append(Site(module, name, prefix + name))
         for name, child in module._modules.items():
             named = any(word in name.lower() for word in WORDS)
-            if named and child is not None and type(child).__module__.split(".")[0] != "torch":
+            if named and child is not None and is_somebodys(type(child).__module__):
                 sites.append(Site(child, "forward", f"{prefix}{name}.forward"))
     return sites
 
 
 @contextmanager
-def recording(model: nn.Module, sites: list[Site]) -> Iterator[Recording]:
-    """Record every call of the sites, of Linears and of cells while the block runs."""
-    record = Recording()
+def recording(
+    model: nn.Module, sites: list[Site], record: Recording | None = None
+) -> Iterator[Recording]:
+    """Record, while the block runs, every call of the sites, of Linears and of cells, which other
+    modules were called, and what the model's code looked at and did."""
+    record = Recording() if record is None else record
+    known = record
 
     def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        record.events.append(Event(module, (*args, *kwargs.values()), output))
+        known.events.append(Event(module, (*args, *kwargs.values()), output))
+
+    def note(module: nn.Module, args: Any) -> None:
+        known.modules.append(module)
 
     with ExitStack() as stack:
         for module in model.modules():
+            stack.callback(module.register_forward_pre_hook(note).remove)
             if isinstance(module, (nn.Linear, nn.RNNCellBase)):
                 handle = module.register_forward_hook(hook, with_kwargs=True)
                 stack.callback(handle.remove)
         for site in sites:
-            record.calls[site] = []
+            record.calls.setdefault(site, [])
             stack.callback(site.put(_Recorder(site, record)))
+        stack.enter_context(watching(model, record.notes))
         yield record
 
 
@@ -123,14 +146,16 @@ class _Recorder:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         record = self.record
-        begin, depth = len(record.events), record.depth
-        record.depth += 1
+        begin, called, depth = len(record.events), len(record.modules), record.depth
+        record.notes.under_way.append(self.site)
         try:
             output = self.function(*args, **kwargs)
         finally:
-            record.depth -= 1
+            record.notes.under_way.pop()
         arguments = bind(self.function, args, kwargs)
-        record.calls[self.site].append(Call(arguments, output, begin, len(record.events), depth))
+        record.calls[self.site].append(
+            Call(arguments, output, begin, len(record.events), depth, record.modules[called:])
+        )
         return output
 
 
@@ -142,6 +167,12 @@ def bind(function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]
 def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a function's parameters, in the order of positional arguments."""
     return tuple(inspect.signature(function).parameters)
+
+
+def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a function's parameters say where they are left out."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
 
 
 def is_float(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,9 @@ class Quantities:
         canvas: Tensor,  # [B, C, H, W] the last
         earlier: Tensor | None,  # [T − 1, B, C, H, W] the canvases before it
         batch: int,
+        attributes: dict[str, Any] | None = None,  # the model's, before
     ) -> None:
+        self.attributes = attributes or {}
         self.mu, self.log_sigma, self.last, self.earlier = mu, log_sigma, canvas, earlier
         self.batch = batch
         self._whole = {"mu": mu, "log_sigma": log_sigma}
@@ -105,6 +108,18 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Count:
+    """An attribute that every forward pass raises by the same number."""
+
+    name: str
+    by: int
+
+    def build(self, q: Quantities) -> int:
+        """One more."""
+        return q.attributes[self.name] + self.by
+
+
+@dataclass(frozen=True)
 class Constant:
     """Something that does not depend on what came in."""
 
@@ -124,7 +139,8 @@ class Sequence:
 
     def build(self, q: Quantities) -> Any:
         """Its parts, built."""
-        return self.kind([item.build(q) for item in self.items])
+        parts = [item.build(q) for item in self.items]
+        return self.kind(*parts) if hasattr(self.kind, "_fields") else self.kind(parts)
 
 
 @dataclass(frozen=True)
@@ -132,38 +148,49 @@ class Mapping:
     """A dictionary, or a distribution's arguments."""
 
     kind: type
-    items: tuple[tuple[str, Any], ...]
+    items: tuple[tuple[Any, Any], ...]
 
     def build(self, q: Quantities) -> Any:
         """Its parts, built."""
-        return self.kind(**{name: item.build(q) for name, item in self.items})
+        built = {name: item.build(q) for name, item in self.items}
+        return built if self.kind is dict else self.kind(**built)
 
 
 class Unknown(Exception):
     """Something that no scan computes; the message says what and where."""
 
 
-def recipe(value: Any, q: Quantities, where: str) -> Any:
+def recipe(value: Any, q: Quantities, where: str, varying: Callable[[str], bool]) -> Any:
     """How to build ``value`` out of a scan's results.
 
+    Args:
+        value: what a forward pass gave or left.
+        q: what the scan of the same pass computed.
+        where: it stands.
+        varying: whether what stands somewhere was different in other passes.
+
     Raises:
-        Unknown: a tensor in it is nothing that a scan computes.
+        Unknown: a tensor in it is nothing that a scan computes, or a number that forward makes.
     """
     if isinstance(value, Tensor):
         return _tensor(value, q, where)
-    if type(value) in (list, tuple):
-        parts = [recipe(item, q, f"{where}[{i}]") for i, item in enumerate(value)]
+    if type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        parts = [recipe(item, q, f"{where}[{i}]", varying) for i, item in enumerate(value)]
         return Sequence(type(value), tuple(parts))
-    if type(value) is dict and all(isinstance(key, str) for key in value):
-        return Mapping(dict, tuple((k, recipe(v, q, f"{where}[{k!r}]")) for k, v in value.items()))
+    if type(value) is dict:
+        return Mapping(
+            dict, tuple((k, recipe(v, q, f"{where}[{k!r}]", varying)) for k, v in value.items())
+        )
     if isinstance(value, torch.distributions.Distribution):
         given = distribution_arguments(value)
         return Mapping(
-            type(value), tuple((k, recipe(v, q, f"{where}.{k}")) for k, v in given.items())
+            type(value), tuple((k, recipe(v, q, f"{where}.{k}", varying)) for k, v in given.items())
         )
-    if isinstance(value, int) and not isinstance(value, bool) and value == q.batch:
+    if type(value) is int and value == q.batch and varying(where):
         return Batch()
     if value is None or isinstance(value, (int, float, str, bool)):
+        if varying(where):
+            raise Unknown(f"{where} is a number that forward makes ({value!r} in the probe)")
         return Constant(value)
     raise Unknown(f"{where} is a {type(value).__name__}")
 

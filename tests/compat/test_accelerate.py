@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import drawgan_fast
-from drawgan_fast import accelerate, record_backends, use_backend
+from drawgan_fast import record_backends, use_backend
 from drawgan_fast.compat import NotAccelerated
 from drawgan_fast.compat.replacements import FastRead
+from tests.support.accelerating import accelerate
 from tests.support.other_draws import CONVENTIONS, SHAPES, Gru, Lists, Shape
 
 FORMS = [(name, fuse) for name in SHAPES for fuse in (False, True)]
@@ -48,8 +50,10 @@ def relative(a: Tensor | None, b: Tensor | None) -> float:
 def test_losses_and_gradients_are_the_originals(name: str, fuse: bool) -> None:
     original, ours, report = twins(SHAPES[name], fuse)
     assert report.fused == fuse
-    assert len(report.agreement) == 6
-    assert all(a.error <= a.limit for a in report.agreement)
+    # Another batch, larger weights, a second pass and the model's own dtype, beside the first.
+    assert len(report.agreement) == 10
+    assert all(a.error <= a.limit <= 1e-4 for a in report.agreement)
+    assert not report.fallbacks
     for seed in range(3):
         x = SHAPES[name].images()
         loss, gradients = step(original, x, seed)
@@ -96,8 +100,10 @@ def test_conventions_are_recognised_by_their_numbers(name: str) -> None:
     model = Lists(name, A=6, B=6 if square else 9, T=2)
     wanted = CONVENTIONS[name].spec
     if wanted is None:
-        with pytest.raises(NotAccelerated, match=r"read obeys no known convention.*off"):
-            accelerate(model)
+        report = accelerate(model)
+        assert report.replaced == ["encoder (LSTMCell)", "decoder (LSTMCell)"]
+        for site, line in zip(("read", "write"), report.left):
+            assert re.match(site + r": obeys no known convention.*off", line)
         return
     report = accelerate(model, fuse=True)
     assert report.read_spec == report.write_spec == wanted
@@ -261,21 +267,32 @@ def test_a_mode_that_computes_something_else_is_left_alone() -> None:
 
 @pytest.mark.parametrize("fuse", [False, True])
 def test_copies_and_pickles(fuse: bool) -> None:
-    model = Lists()
+    original, model = Lists(), Lists()
+    model.load_state_dict(original.state_dict())
     accelerate(model, fuse=fuse)
+    wanted = {"draw_scan"} if fuse else {"attention_read", "attention_write", "lstm_cell"}
     x = torch.rand(3, 63)
-    model.rule = None  # of lambdas, which no pickle takes; nothing needs it any more
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert twin.read.window is twin.window
+    shallow = copy.copy(model)
+    window = copy.deepcopy(model.window)
+    shallow._modules = dict(model._modules, window=window, write_window=window)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), shallow):
         assert twin.window is not model.window
         with torch.no_grad():
             twin.window.bias.add_(0.3)
         torch.manual_seed(0)
-        twin(x)
+        with record_backends() as ran:
+            twin(x)
+        assert {operator for operator, _ in ran} == wanted
+        mine = twin.cs[-1]
         torch.manual_seed(0)
-        model(x)
-        assert not torch.allclose(twin.cs[-1], model.cs[-1])
-        model.cs = [0] * model.T
+        other = copy.deepcopy(original)
+        with torch.no_grad():
+            other.window.bias.add_(0.3)
+        other(x)
+        torch.testing.assert_close(mine, other.cs[-1])
+        mine.sum().backward()
+        assert twin.window.weight.grad is not None
+        assert model.window.weight.grad is None
 
 
 def test_a_spec_asked_for_is_the_only_one_tried() -> None:
@@ -312,27 +329,25 @@ def test_a_model_in_float64_and_a_frozen_one() -> None:
 @needs_native
 def test_a_wrong_replacement_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The seeded bug: a read that is off by three parts in a hundred million."""
-    right = FastRead.__call__
-    monkeypatch.setattr(FastRead, "__call__", lambda *a, **k: right(*a, **k) * (1 + 3e-8))
-    with pytest.raises(NotAccelerated, match="obeys no known convention"):
-        accelerate(Lists())
+    right = FastRead.run
+    monkeypatch.setattr(FastRead, "run", lambda *a, **k: right(*a, **k) * (1 + 3e-8))
+    report = accelerate(Lists())
+    assert "read" not in report.replaced
+    assert any("read: obeys no known convention" in line for line in report.left)
 
 
 def test_a_wrong_gradient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The seeded bug: right values, and a gradient that is a millionth off."""
-    right = FastRead.__call__
+    right = FastRead.run
 
     def wrong(self: FastRead, *args: Any, **kwargs: Any) -> Tensor:
         value = right(self, *args, **kwargs)
         return value + 1e-6 * (value - value.detach())
 
-    monkeypatch.setattr(FastRead, "__call__", wrong)
-    model = Lists()
-    before = dict(vars(model))
-    with pytest.raises(NotAccelerated, match=r"nothing was changed: .*gradients.*differ"):
-        accelerate(model)
-    assert vars(model).keys() == before.keys()
-    assert type(model.encoder) is nn.LSTMCell
+    monkeypatch.setattr(FastRead, "run", wrong)
+    report = accelerate(Lists())
+    assert report.replaced == ["write", "encoder (LSTMCell)", "decoder (LSTMCell)"]
+    assert any(re.match(r"read: .*gradients.*differ", line) for line in report.left)
 
 
 def test_a_scan_that_is_off_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

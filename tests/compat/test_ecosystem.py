@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import pickle
 import warnings
@@ -13,18 +14,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo import lookup_backend
 from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
 
 from drawgan_fast import (
     BackendError,
     DrawConfig,
-    accelerate,
     backends,
     record_backends,
     use_backend,
 )
 from drawgan_fast.nn import AttentionReader, AttentionWriter, DrawCore, LSTMCell
+from tests.support.accelerating import accelerate
 from tests.support.cases import strided
 from tests.support.other_draws import Bound
 
@@ -56,7 +58,7 @@ def accelerated(fuse: bool) -> tuple[Bound, Bound]:
     """The original and its accelerated copy."""
     original = Bound()
     ours = copy.deepcopy(original)
-    accelerate(ours, fuse=fuse)
+    accelerate(ours, fuse=fuse, example=images())
     return original, ours
 
 
@@ -83,16 +85,53 @@ def close(ours: list[Tensor], theirs: list[Tensor], **limits: float) -> None:
 @FUSE
 def test_compile_the_whole_graph_for_any_batch(fuse: bool) -> None:
     _, model = accelerated(fuse)
+    seen: set[str] = set()
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        seen.update(ours_in(graph))
+        return lookup_backend("aot_eager")(graph, inputs)
+
     torch._dynamo.reset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo, of a lru_cache
-        compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=True)
+        compiled = torch.compile(model, fullgraph=True, backend=backend, dynamic=True)
         for B in (5, 8):
             mine, plain = run(compiled, images(B)), run(model, images(B))
             assert mine.shape == plain.shape
         x = images(6)
         close([run(compiled, x)], [run(model, x)])
         close(gradients(model, run(compiled, x).sum()), gradients(model, run(model, x).sum()))
+    if backends()["native"] is None:
+        small = {"attention_read", "attention_write", "lstm_cell"}
+        assert seen == ({"draw_scan"} if fuse else small)
+    torch._dynamo.reset()
+
+
+def ours_in(graph: torch.fx.GraphModule) -> set[str]:
+    """Our operators in a graph."""
+    names = {str(n.target) for n in graph.graph.nodes if n.op == "call_function"}
+    return {name.split(".")[1] for name in names if name.startswith("drawgan_fast")}
+
+
+@FUSE
+def test_a_compiled_model_follows_its_settings(fuse: bool) -> None:
+    """What eager code asks at each call a graph guards: a change traces the original anew."""
+    original, model = accelerated(fuse)
+    torch._dynamo.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        x = images(3)
+        close([run(compiled, x)], [run(original, x)])
+        for one in (original, model):
+            one.rule = dataclasses.replace(one.rule, shift=-0.25)
+        close([run(compiled, x)], [run(original, x)])
+        for one in (original, model):
+            one.patch = nn.Sequential(nn.Linear(12, 12), nn.Tanh())
+            torch.manual_seed(8)
+            for p in one.patch.parameters():
+                nn.init.normal_(p)
+        close([run(compiled, x)], [run(original, x)])
     torch._dynamo.reset()
 
 
@@ -104,8 +143,7 @@ def test_export_keeps_our_operators(fuse: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(model, (images(),), dynamic_shapes=shapes)
-    names = {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
-    ours = {name.split(".")[1] for name in names if name.startswith("drawgan_fast")}
+    ours = ours_in(program.graph_module)
     small = {"attention_read", "attention_write", "lstm_cell"}
     assert ours == ({"draw_scan"} if fuse else small)
     x = images(5)
@@ -280,7 +318,7 @@ def test_building_blocks_copy_pickle_and_load() -> None:
 def test_on_a_gpu(fuse: bool) -> None:
     original = Bound().cuda()
     ours = copy.deepcopy(original)
-    accelerate(ours, fuse=fuse)
+    accelerate(ours, fuse=fuse, example=images())
     x = images().cuda()
     with record_backends() as ran:
         mine = run(ours, x)
@@ -322,7 +360,7 @@ def _worker(rank: int, folder: str) -> None:
     for name in ("replaced", "fused"):
         model = Bound()
         model.load_state_dict(given["state"])
-        accelerate(model, fuse=name == "fused")
+        accelerate(model, fuse=name == "fused", example=images())
         parallel = nn.parallel.DistributedDataParallel(model)
         run(parallel, given["x"].split(2)[rank]).mean().backward()
         torch.save([p.grad for p in model.parameters()], f"{folder}/{name} {rank}.pt")

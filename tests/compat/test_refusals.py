@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from drawgan_fast import accelerate
 from drawgan_fast.compat import NotAccelerated
 from drawgan_fast.errors import DrawganError
 from drawgan_fast.models import DRAW
+from tests.support.accelerating import accelerate
 from tests.support.other_draws import CONVENTIONS, CountFirst, Distributions, Lists
 
 
@@ -38,7 +39,7 @@ def test_a_read_that_is_never_called() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.decoder(x[:, :4])[0]
 
-    refused(Idle(), "its forward calls none of read, write")
+    refused(Idle(), "its forward calls none of read, write", example=torch.rand(7, 63))
 
 
 def test_our_own_models_need_none() -> None:
@@ -48,9 +49,17 @@ def test_our_own_models_need_none() -> None:
 
 
 def test_no_convention() -> None:
+    model = Lists("unknown")
+    model.encoder, model.decoder = OtherCell(18 + 12, 12), OtherCell(4, 12)
     refused(
-        Lists("unknown"), r"read obeys no known convention: under the nearest, '\w+', .*e-0\d off"
+        model,
+        r"nothing in Lists can be replaced: read: obeys no known convention: under the nearest, "
+        r"'\w+', its numbers are .*e-0\d off .*; write: .* encoder: a OtherCell",
     )
+
+
+class OtherCell(nn.LSTMCell):
+    """Nobody knows what it does."""
 
 
 def test_half_a_convention() -> None:
@@ -58,7 +67,10 @@ def test_half_a_convention() -> None:
         def write(self, h_dec: Tensor) -> Tensor:
             return 1.001 * super().write(h_dec)
 
-    refused(Mixed(), r"write obeys no known convention.* 1\.0e-03 off")
+    report = accelerate(Mixed())
+    assert report.replaced == ["read", "encoder (LSTMCell)", "decoder (LSTMCell)"]
+    assert report.write_spec is None
+    assert re.match(r"write: obeys no known convention.* 1\.0e-03 off", report.left[0])
 
 
 def test_accelerated_already() -> None:
@@ -66,7 +78,7 @@ def test_accelerated_already() -> None:
         model = Lists()
         report = accelerate(model, fuse=fuse)
         weights = dict(vars(model))
-        with pytest.raises(NotAccelerated, match=r"accelerated already \(read is a FastRead\)"):
+        with pytest.raises(NotAccelerated, match="it is accelerated already; call restore"):
             accelerate(model)
         assert vars(model) == weights
         report.restore()
@@ -106,7 +118,7 @@ def test_what_a_scan_does_not_compute_cannot_be_fused() -> None:
         def sample(self, h_enc: Tensor, t: int) -> Tensor:
             return super().sample(h_enc, t) + 0.1 * torch.rand(self.batch, self.z)
 
-    refused(Noisy(), "its z is not", fuse=True)
+    refused(Noisy(), "its forward also calls rand", fuse=True)
 
     class Biased(Lists):
         def forward(self, x: Tensor) -> None:
@@ -156,4 +168,4 @@ def test_a_forward_that_insists_on_float32() -> None:
         "in float64, in which probes run, forward raises RuntimeError",
         example=torch.rand(7, 63),
     )
-    refused(Single(), "does not run on a batch .* RuntimeError")
+    refused(Single(), r"in float32 it runs, so it insists on that somewhere \(\.float\(\)")

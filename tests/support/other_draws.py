@@ -18,8 +18,25 @@ from drawgan_fast import PRESETS, AttentionSpec
 Scale = Callable[[Tensor], Tensor]  # raw filters [B, N, P] → normalised
 
 
-def add(eps: float) -> Scale:
-    return lambda raw: raw / (raw.sum(2, keepdim=True) + eps)
+@dataclass
+class Add:
+    """F/(S + eps). An object, and below functions with names, so that a pickle takes them."""
+
+    eps: float
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        return raw / (raw.sum(2, keepdim=True) + self.eps)
+
+
+add = Add
+
+
+def _plus_one(side: int) -> float:
+    return side + 1
+
+
+def _as_it_is(g: Tensor) -> Tensor:
+    return g
 
 
 @dataclass
@@ -32,8 +49,8 @@ class Convention:
     scale: Scale = field(default_factory=lambda: add(1e-8))
     variance: Callable[[Tensor], Tensor] = torch.exp
     order: str = "xysdg"
-    extent: Callable[[int], float] = lambda side: side + 1
-    centre: Callable[[Tensor], Tensor] = lambda g: g
+    extent: Callable[[int], float] = _plus_one
+    centre: Callable[[Tensor], Tensor] = _as_it_is
     intensity: Callable[[Tensor], Tensor] = torch.exp
     longest: Callable[[int, int], int] = max
     multiply: bool = False  # by γ on write
@@ -45,11 +62,11 @@ class Convention:
         """F_x [b, N, A], F_y [b, N, B], γ [b, 1, 1] of raw numbers [b, 5]."""
         x, y, s, d, g = (n[:, self.order.index(k), None] for k in "xysdg")
         delta = (self.longest(A, B) - 1) / max(N - 1, 1) * d.exp()
-        steps = (torch.arange(N).to(n) - N / 2 - self.shift) * delta
+        steps = (torch.arange(N, device=n.device).to(n) - N / 2 - self.shift) * delta
 
         def bank(place: Tensor, side: int) -> Tensor:
             mu = self.extent(side) / 2 * (self.centre(place) + 1) + steps
-            p = torch.arange(side).to(n) + self.base
+            p = torch.arange(side, device=n.device).to(n) + self.base
             off = p[None, None] - mu[:, :, None]
             return self.scale(torch.exp(-0.5 * off**2 / self.variance(s)[:, :, None]))
 
@@ -407,7 +424,10 @@ class Shape:
         return torch.rand(B, *self.image)
 
     def example(self) -> tuple[Any, ...] | None:
-        return (4, torch.rand(4, *self.image)) if self.counts else None
+        """What has to be said where a model does not: the batch size, or which size of several."""
+        if self.counts:
+            return (4, torch.rand(4, *self.image))
+        return (torch.rand(4, *self.image),) if len(self.image) == 3 else None
 
 
 SHAPES: dict[str, Shape] = {

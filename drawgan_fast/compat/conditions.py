@@ -1,0 +1,287 @@
+"""The conditions under which a proof holds, and the check that they hold now.
+
+A proof held fixed whatever the model's code looked at: settings wherever they live, modes, layers,
+functions, globals. :class:`Conditions` notes all of it, free of any one model, so that copies can
+be held against it, and asks of a model, each time before a replacement runs, whether it still says
+the same. The first answer for a model is worked out in full; later ones compare identities, a few
+microseconds, and only where one differs is it worked out again.
+"""
+
+from __future__ import annotations
+
+import types
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+from operator import is_, itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from drawgan_fast.compat.contents import (
+    MISSING,
+    Path,
+    Snapshot,
+    class_of,
+    follow,
+    has_attributes,
+    is_somebodys,
+    module_paths,
+    own_attributes,
+    written,
+)
+from drawgan_fast.compat.settings import Outside
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_GLOBAL_HOOKS = tuple(
+    getattr(torch.nn.modules.module, f"_global{name}")
+    for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+)
+
+
+def shared_paths(model: nn.Module) -> dict[Path, Path]:
+    """Every further path that leads to a module, and the first."""
+    first: dict[int, Path] = {}
+    found: dict[Path, Path] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        here = tuple(("attribute", name) for name in path.split(".")) if path else ()
+        if first.setdefault(id(module), here) != here:
+            found[here] = first[id(module)]
+    return found
+
+
+def modes_of(model: nn.Module) -> tuple[bool, ...]:
+    """``training`` of every module."""
+    return tuple([module.training for module in model.modules()])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a module was, and for one of torch's the names of all that hung on it."""
+
+    kind: type
+    children: tuple[str, ...] | None
+    attributes: frozenset[str] | None
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Layer:
+        """Note it."""
+        kind = class_of(module)
+        if is_somebodys(kind.__module__):
+            return cls(kind, None, None)
+        own = frozenset(own_attributes(module).keys() | module._parameters.keys())
+        return cls(kind, tuple(module._modules), own)
+
+
+@dataclass(eq=False)
+class Conditions:
+    """What a proof held fixed, relative to one module.
+
+    Attributes:
+        layers: the modules.
+        shared: further paths to them, and the first.
+        settings: what was read and what it said.
+        outside: the same of places that no model owns.
+        modes: combinations of ``training``, one for each module, that were proved.
+        silent: paths of modules that the original calls and the replacement does not, so that a
+            hook on them must bring the original back.
+    """
+
+    layers: dict[Path, Layer]
+    shared: dict[Path, Path]
+    settings: Snapshot
+    outside: tuple[Outside, ...]
+    modes: set[tuple[bool, ...]]
+    silent: frozenset[Path]
+    _known: weakref.WeakKeyDictionary[nn.Module, _Known] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
+
+    def broken(self, model: nn.Module) -> str | None:
+        """Why the proof says nothing of a model as it is now; None where it holds."""
+        known = self._known.get(model)
+        if known is None or not known.unchanged():
+            reason = self._difference(model)
+            if reason is not None:
+                return reason
+            known = self._known[model] = _Known(self, model)
+        if tuple([mapping["training"] for mapping in known.modules]) not in self.modes:
+            return "it is in a mode that was not proved"
+        if any(known.hooks):
+            return "a layer that would not be called has a hook"
+        return None
+
+    def holds_in_graph(self, model: nn.Module) -> bool:
+        """Whether it holds, for a compiler that traces it: plain comparisons become its guards."""
+        for path, layer in self.layers.items():
+            module = _attribute_of(model, path)
+            if layer.attributes is not None and type(module) is not layer.kind:
+                return False
+            if path in self.silent:
+                for name in _HOOKS:
+                    if len(getattr(module, name)) > 0:
+                        return False
+        if tuple([module.training for module in model.modules()]) not in self.modes:
+            return False
+        # A tensor's numbers no graph can look at, so that the original runs where they matter.
+        return self.settings.holds_in_graph(model)
+
+    def _difference(self, model: nn.Module) -> str | None:
+        for path, layer in self.layers.items():
+            module = follow(model, path)
+            if not isinstance(module, nn.Module):
+                return f"model{written(path)} is gone"
+            now = Layer.of(module)
+            if now != layer:
+                if now.kind is not layer.kind:
+                    return f"model{written(path)} is a {now.kind.__name__}"
+                return f"model{written(path)} has other contents"
+        if shared_paths(model) != self.shared:
+            return "its modules are shared in another way"
+        changed = self.settings.difference(model)
+        if changed is not None:
+            return f"model{written(changed)} has changed"
+        for place in self.outside:
+            changed = place.then.difference(place.now())
+            if changed is not None:
+                return f"{written(changed)} of {place.called()} has changed"
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "_known"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _known=weakref.WeakKeyDictionary())
+
+
+def _attribute_of(value: Any, path: Path) -> Any:
+    for _, name in path:
+        value = getattr(value, name)
+    return value
+
+
+class _Known:
+    """Where a model that has been looked at keeps what it was asked about, and which objects."""
+
+    def __init__(self, conditions: Conditions, model: nn.Module) -> None:
+        modules = module_paths(model)
+        self.modules = [vars(module) for module in modules.values()]
+        silent = [modules[p] for p in conditions.silent if p in modules]
+        self.hooks = [getattr(m, name) for m in silent for name in _HOOKS]
+        self.hooks += list(_GLOBAL_HOOKS) if silent else []
+        # (a dictionary, how many it holds or None, what gives its values, these values)
+        self.mappings: list[tuple[Any, int | None, Any, tuple[Any, ...]]] = []
+        self.sequences: list[tuple[Any, tuple[Any, ...]]] = []
+        self.attributes: list[tuple[Any, str, Any]] = []
+        self.tensors: list[tuple[Tensor, int]] = []
+        for module in modules.values():
+            self._whole(module._modules)
+        self._contents(model, conditions.settings)
+        for path in conditions.layers:
+            if not is_somebodys(conditions.layers[path].kind.__module__):
+                self._size(vars(modules[path]))
+                self._size(modules[path]._parameters)
+        for place in conditions.outside:
+            self._contents(place.now(), place.then)
+
+    def unchanged(self) -> bool:
+        """Whether every one of them is the same object as then."""
+        for mapping, size, get, values in self.mappings:
+            if size is not None and len(mapping) != size:
+                return False
+            try:
+                if not all(map(is_, get(mapping), values)):
+                    return False
+            except KeyError:
+                return False
+        for sequence, values in self.sequences:
+            if len(sequence) != len(values) or not all(map(is_, sequence, values)):
+                return False
+        for holder, name, value in self.attributes:
+            if getattr(holder, name, MISSING) is not value:
+                return False
+        try:
+            for tensor, version in self.tensors:
+                if tensor._version != version:
+                    return False
+        except RuntimeError:  # an inference tensor counts no versions
+            return False
+        return True
+
+    def _whole(self, mapping: Any) -> None:
+        self._some(mapping, list(mapping), whole=True)
+
+    def _size(self, mapping: Any) -> None:
+        self.mappings.append((mapping, len(mapping), _nothing, ()))
+
+    def _some(self, mapping: Any, keys: list[Any], *, whole: bool) -> None:
+        size = len(mapping) if whole else None
+        if not keys:
+            get: Any = _nothing
+        elif len(keys) == 1:
+            get = _One(keys[0])
+        else:
+            get = itemgetter(*keys)
+        self.mappings.append((mapping, size, get, tuple(get(mapping))))
+
+    def _contents(self, root: Any, snapshot: Snapshot) -> None:
+        names: dict[Path, list[Any]] = {}
+        for path in (*snapshot.leaves, *snapshot.containers):
+            if path:
+                names.setdefault(path[:-1], []).append(path[-1][1])
+        for path in snapshot.containers:
+            names.setdefault(path, [])
+        for path, keys in names.items():
+            holder = follow(root, path)
+            whole = path in snapshot.containers
+            if isinstance(holder, nn.Module):
+                self._module(holder, keys)
+            elif isinstance(holder, (dict, types.MappingProxyType)):
+                self._some(holder, keys, whole=whole)
+            elif isinstance(holder, (list, tuple, deque)):
+                self.sequences.append((holder, tuple(holder)))
+            elif has_attributes(holder):
+                self._some(vars(holder), keys, whole=whole)
+            else:  # a partial, a cell
+                self.attributes += [(holder, key, getattr(holder, key)) for key in keys]
+        for path, then in snapshot.leaves.items():
+            if isinstance(then, Tensor):
+                now = follow(root, path)
+                self.tensors.append((now, _version(now)))
+
+    def _module(self, module: nn.Module, keys: list[Any]) -> None:
+        for held in (vars(module), module._buffers):
+            here = [key for key in keys if key in held]
+            if here:
+                self._some(held, here, whole=False)
+        absent = [k for k in keys if k not in vars(module) and k not in module._buffers]
+        if absent:  # of its class, or nowhere: whatever comes makes one of these longer
+            self._size(vars(module))
+            self._size(module._buffers)
+            self.attributes += [
+                (type(module), key, getattr(type(module), key))
+                for key in absent
+                if hasattr(type(module), key)
+            ]
+
+
+class _One:
+    """``itemgetter`` of one key, as a tuple."""
+
+    def __init__(self, key: Any) -> None:
+        self.get = itemgetter(key)
+
+    def __call__(self, mapping: Any) -> tuple[Any]:
+        return (self.get(mapping),)
+
+
+def _nothing(mapping: Any) -> tuple[()]:
+    return ()
+
+
+def _version(tensor: Tensor) -> int:
+    try:
+        return tensor._version
+    except RuntimeError:
+        return -1

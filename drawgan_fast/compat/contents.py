@@ -1,0 +1,298 @@
+"""What hangs on a model: every value that its code could look at, by where it stands."""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import functools
+import os
+import random
+import sys
+import sysconfig
+import types
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# What nn.Module keeps of its own in an instance; the rest is the model's author's.
+INTERNAL = frozenset(nn.Module().__dict__)
+
+# ("attribute", name) or ("item", index or key).
+Step = tuple[str, Any]
+Path = tuple[Step, ...]
+
+PLAIN = (
+    *(bool, int, float, complex, str, bytes, type(None), range, slice, enum.Enum, np.generic),
+    *(frozenset, torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
+)
+"""Values that say all there is to say of them."""
+
+_SEQUENCES = (list, tuple, deque)
+_NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
+_NOBODYS = frozenset({"torch", "numpy", "drawgan_fast"}) | (sys.stdlib_module_names - {"__main__"})
+
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+"""What draws numbers of its own."""
+
+
+class Missing:
+    """Stands for a value that is not there; there is one, also after pickling."""
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+MISSING = Missing()
+
+
+def is_somebodys(module_name: str | None) -> bool:
+    """Whether a Python module is the model's author's: not torch's, NumPy's, Python's or ours.
+
+    >>> is_somebodys("draw_model"), is_somebodys("torch.nn.functional"), is_somebodys("random")
+    (True, False, False)
+    """
+    return module_name is not None and module_name.split(".")[0] not in _NOBODYS
+
+
+@functools.cache
+def _library_folders() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple(os.path.join(sysconfig.get_path(name), "") for name in names)
+
+
+def is_installed(module_name: str) -> bool:
+    """Whether a Python module lies among installed libraries.
+
+    >>> is_installed("hypothesis_of_nobody"), is_installed("torch")
+    (False, True)
+    """
+    module = sys.modules.get(module_name.split(".")[0])
+    origin = getattr(getattr(module, "__spec__", None), "origin", None)
+    return origin is not None and origin.startswith(_library_folders())
+
+
+def own_attributes(module: nn.Module) -> dict[str, Any]:
+    """Instance attributes that are not nn.Module's own bookkeeping."""
+    return {name: value for name, value in vars(module).items() if name not in INTERNAL}
+
+
+def class_of(module: nn.Module) -> type:
+    """A module's class as its author wrote it, accelerated or not."""
+    place = vars(type(module)).get("_drawgan_place")
+    return type(module) if place is None else place[0]
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value says all there is to say of it."""
+    return isinstance(value, PLAIN)
+
+
+def has_attributes(value: Any) -> bool:
+    """Whether a value is an object of somebody's class whose attributes are its contents."""
+    return isinstance(value, _NAMESPACES) or (
+        hasattr(value, "__dict__")
+        and is_somebodys(type(value).__module__)
+        and not isinstance(value, (nn.Module, Tensor, type, types.ModuleType, types.FunctionType))
+    )
+
+
+def children(value: Any) -> list[tuple[Step, Any]]:
+    """The contents of a container, by the step that leads there; nothing for anything else.
+
+    Of a module: its author's attributes, its buffers and its submodules, but no parameter, which
+    training changes.
+
+    >>> children({"a": 1, "b": [2]})
+    [(('item', 'a'), 1), (('item', 'b'), [2])]
+    """
+    if isinstance(value, nn.Module):
+        named = {**own_attributes(value), **value._buffers, **value._modules}
+        return [(("attribute", name), item) for name, item in named.items()]
+    if isinstance(value, dict):
+        return [(("item", key), item) for key, item in value.items()]
+    if isinstance(value, _SEQUENCES) and not is_plain(value):
+        return [(("item", i), item) for i, item in enumerate(value)]
+    if isinstance(value, functools.partial):
+        return [(("attribute", n), getattr(value, n)) for n in ("func", "args", "keywords")]
+    if has_attributes(value):
+        return [(("attribute", name), item) for name, item in vars(value).items()]
+    return []
+
+
+def module_paths(model: nn.Module) -> dict[Path, nn.Module]:
+    """Every module once, by the path of attributes that leads to it."""
+    return {
+        tuple(("attribute", name) for name in path.split(".")) if path else (): module
+        for path, module in model.named_modules()
+    }
+
+
+def walk(
+    value: Any, path: Path = (), seen: set[int] | None = None
+) -> Iterator[tuple[Path, Any, bool]]:
+    """Every value that can be reached: its path, itself, and whether it is a leaf.
+
+    A container is visited once, wherever else it stands too; circles end there.
+
+    >>> [(path, item) for path, item, leaf in walk({"a": [1, 2]}) if leaf]
+    [((('item', 'a'), ('item', 0)), 1), ((('item', 'a'), ('item', 1)), 2)]
+    """
+    seen = set() if seen is None else seen
+    inside = isinstance(value, (nn.Module, dict, *_SEQUENCES)) or bool(children(value))
+    if is_plain(value) or isinstance(value, GENERATORS) or not inside:
+        yield path, value, True
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    yield path, value, False
+    for step, item in children(value):
+        yield from walk(item, (*path, step), seen)
+
+
+def follow(value: Any, path: Path) -> Any:
+    """What stands at the end of a path, or :data:`MISSING`.
+
+    >>> follow({"a": [1, 2]}, (("item", "a"), ("item", 1)))
+    2
+    """
+    for kind, name in path:
+        value = _step(value, kind, name)
+    return value
+
+
+def _step(value: Any, kind: str, name: Any) -> Any:
+    try:
+        if kind == "item":
+            return value[name]
+        # What stands in the instance, not what a replaced method makes of it.
+        if isinstance(value, nn.Module) and name in vars(value):
+            return vars(value)[name]
+        return getattr(value, name)
+    except (AttributeError, KeyError, IndexError, TypeError):
+        return MISSING
+
+
+def written(path: Path) -> str:
+    """A path as its author would write it.
+
+    >>> written((("attribute", "sizes"), ("item", 0)))
+    '.sizes[0]'
+    """
+    return "".join(f".{name}" if kind == "attribute" else f"[{name!r}]" for kind, name in path)
+
+
+def same(now: Any, then: Any) -> bool:
+    """Whether two leaves are interchangeable for whoever only reads them.
+
+    Plain values and arrays by what they say, so that a copy counts as the same; functions and
+    classes by which one they are; anything else as it compares itself.
+
+    >>> same(2.0, 2.0), same(1, True), same(len, print)
+    (True, False, False)
+    """
+    if type(now) is not type(then):
+        return False
+    if now is then:
+        return True
+    if isinstance(now, Tensor):
+        return _same_tensor(now, then)
+    if isinstance(now, types.MethodType):
+        return now.__func__ is then.__func__
+    if isinstance(now, GENERATORS):
+        return True  # its state goes on by itself
+    try:
+        if isinstance(now, np.ndarray):
+            return now.dtype == then.dtype and np.array_equal(now, then, equal_nan=True)
+        return bool(now == then) or bool(now != now and then != then)
+    except Exception:  # whatever another's comparison may raise
+        return False
+
+
+def _same_tensor(now: Tensor, then: Tensor) -> bool:
+    if now.shape != then.shape or now.dtype != then.dtype:
+        return False
+    try:
+        return bool(torch.equal(now.detach().to(then.device), then.detach()))
+    except RuntimeError:  # under a transform nobody may look at numbers
+        return False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a value said when it was taken, to hold another moment, or a copy, against.
+
+    Args:
+        leaves: by path; tensors and arrays are copies.
+        containers: type and number of contents of everything above the leaves.
+    """
+
+    leaves: dict[Path, Any]
+    containers: dict[Path, tuple[type, int]]
+    # For a compiler, which cannot trace how they are told apart.
+    plain: tuple[tuple[Path, Any], ...] = ()
+    others: tuple[tuple[Path, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, wanted in (("plain", True), ("others", False)):
+            kept = tuple((p, v) for p, v in self.leaves.items() if is_plain(v) is wanted)
+            object.__setattr__(self, name, kept)
+
+    @classmethod
+    def of(cls, value: Any) -> Snapshot:
+        """Take one.
+
+        >>> Snapshot.of([1, [2]]).difference([1, [3]])
+        (('item', 1), ('item', 0))
+        """
+        leaves, containers = {}, {}
+        for path, item, leaf in walk(value):
+            if not leaf:
+                containers[path] = (type(item), len(children(item)))
+            elif isinstance(item, Tensor):
+                leaves[path] = item.detach().clone()
+            elif isinstance(item, np.ndarray):
+                leaves[path] = item.copy()
+            else:
+                leaves[path] = item
+        return cls(leaves, containers)
+
+    def difference(self, value: Any) -> Path | None:
+        """The first path at which a value says something else; None where it says the same."""
+        for path, (kind, count) in self.containers.items():
+            item = follow(value, path)
+            if type(item) is not kind or len(children(item)) != count:
+                return path
+        for path, then in self.leaves.items():
+            if not same(follow(value, path), then):
+                return path
+        return None
+
+    def holds_in_graph(self, value: Any) -> bool:
+        """Whether it still says the same, by comparisons that become a compiler's guards."""
+        for path, then in self.plain:
+            if _value_at(value, path) != then:
+                return False
+        for path, then in self.others:
+            if isinstance(then, Tensor) or _value_at(value, path) is not then:
+                return False
+        return True
+
+
+def _value_at(value: Any, path: Path) -> Any:
+    for kind, name in path:
+        if kind == "item":
+            value = value[name]
+        elif isinstance(value, nn.Module) and name in value.__dict__:
+            value = value.__dict__[name]
+        else:
+            value = getattr(value, name, MISSING)
+    return value
