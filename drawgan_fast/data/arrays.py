@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +13,21 @@ import numpy as np
 import torch
 
 from drawgan_fast.data.dataset import ImageData
+from drawgan_fast.data.levels import Range, find_levels
 from drawgan_fast.data.pixels import Channels, check_channels, split_mask, with_channels
 from drawgan_fast.errors import DrawganError
 
 _IMAGE_KEYS = ("images", "x", "arr_0")
 _LABEL_KEYS = ("labels", "y")
+_MOST_CLASSES = 1 << 16  # a classifier has an output for each number up to the largest
 
 
 def load_array(
-    path: Path, split: Literal["train", "test"], *, channels: Channels = "auto"
+    path: Path,
+    split: Literal["train", "test"],
+    *,
+    channels: Channels = "auto",
+    notify: Callable[[str], None] = lambda line: None,
 ) -> ImageData:
     """Read images, and labels where there are any, from a NumPy file.
 
@@ -31,17 +37,19 @@ def load_array(
     split 90/10 by a permutation that is always the same.
 
     Args:
-        path: images are uint8, bool, or float in [0, 1]; [n, H, W], [n, H, W, C] or [n, C, H, W]
-            with C 1 or 3. Labels are whole numbers [n].
+        path: images are bool, integers or floats whose range says what is black and what is white,
+            :func:`~drawgan_fast.data.levels.find_levels`; [n, H, W], [n, H, W, C] or [n, C, H, W]
+            with C 1 or 3. Labels are whole numbers [n] from 0.
         split: ``"train"`` or ``"test"``.
         channels: 1 for grey, 3 for colour, ``"auto"`` for what is stored.
+        notify: takes one line for people where the range decided what the levels are.
 
     Returns:
-        uint8 images [n, C, H, W] (floats rounded to 1/255) and labels.
+        uint8 images [n, C, H, W] (rounded to 1/255) and labels.
 
     Raises:
         DrawganError: the file is missing or damaged, holds pickled objects, or its arrays do not
-            have the shapes, types and range above.
+            have the shapes, types and ranges above.
         UsageError: ``channels`` is none of the three.
 
     >>> import tempfile
@@ -53,12 +61,10 @@ def load_array(
     """
     check_channels(channels)
     arrays = _read(path)
-    own = (
-        (f"{split}_images", f"x_{split}", f"{split}_x", f"images_{split}", split),
-        (f"{split}_labels", f"y_{split}", f"{split}_y", f"labels_{split}"),
-    )
+    own, other = (_keys(name) for name in (split, "test" if split == "train" else "train"))
     key, label_key = _first(arrays, own[0]), _first(arrays, own[1])
     is_split = key is not None
+    beside = arrays.get(_first(arrays, other[0]) or "") if is_split else None
     if key is None:
         key, label_key = _first(arrays, _IMAGE_KEYS), _first(arrays, _LABEL_KEYS)
     if key is None:
@@ -66,10 +72,18 @@ def load_array(
             f"{path} has no {split} images: expected one of the arrays "
             f"{', '.join((*_IMAGE_KEYS, *own[0][:2]))}, found {', '.join(arrays) or 'none'}."
         )
-    images = to_bytes(arrays[key], f"{path} ({key})")
+    name = f"{path} ({key})"
+    stored = channels_last(arrays[key], name)
+    ranged = [stored]
+    if beside is not None and beside.size and beside.dtype == stored.dtype:
+        ranged.append(beside)  # one scale for both splits, be one of them darker
+    levels, line = find_levels(Range.of(ranged, name), name)
+    if line:
+        notify(line)
+    images = levels.to_bytes(stored)
     labels = None
     if label_key is not None:
-        labels = _labels(arrays[label_key], len(images), f"{path} ({label_key})")
+        labels = class_labels(arrays[label_key], len(images), f"{path} ({label_key})")
     if not is_split:
         mask = split_mask(len(images), split, str(path))
         images, labels = images[mask], None if labels is None else labels[mask]
@@ -83,21 +97,21 @@ def load_array(
     )
 
 
-def to_bytes(array: np.ndarray, name: str) -> np.ndarray:
-    """Images as bytes, channels last.
+def channels_last(array: np.ndarray, name: str) -> np.ndarray:
+    """Images with the channels last.
 
     Args:
-        array: uint8, bool, or float in [0, 1]; [n, H, W], [n, H, W, C] or [n, C, H, W].
+        array: [n, H, W], [n, H, W, C] or [n, C, H, W] with C 1 or 3.
         name: for error messages.
 
     Returns:
-        uint8 [n, H, W, C].
+        [n, H, W, C], a view.
 
     Raises:
-        DrawganError: the type, shape or range is another, or a value is NaN.
+        DrawganError: the shape is another.
 
-    >>> to_bytes(np.array([[[0.0, 0.5, 1.0]]]), "x").tolist()
-    [[[[0], [128], [255]]]]
+    >>> channels_last(np.zeros((2, 3, 5, 6)), "x").shape
+    (2, 5, 6, 3)
     """
     if array.ndim not in (3, 4) or min(array.shape) < 1:
         raise DrawganError(
@@ -105,37 +119,18 @@ def to_bytes(array: np.ndarray, name: str) -> np.ndarray:
             "[n, C, H, W] with at least one image."
         )
     if array.ndim == 3:
-        array = array[..., None]
-    else:
-        first, last = array.shape[1] in (1, 3), array.shape[3] in (1, 3)
-        if first and last:
-            raise DrawganError(
-                f"{name} has the shape {array.shape}, where the channels may be second or last: "
-                "save it as [n, H, W] or with sides other than 1 and 3."
-            )
-        if not first and not last:
-            raise DrawganError(
-                f"{name} has the shape {array.shape}: expected 1 or 3 channels, second or last."
-            )
-        array = array.transpose(0, 2, 3, 1) if first else array
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if not np.issubdtype(array.dtype, np.floating):
+        return array[..., None]
+    first, last = array.shape[1] in (1, 3), array.shape[3] in (1, 3)
+    if first and last:
         raise DrawganError(
-            f"{name} has the type {array.dtype}: expected uint8 (0 to 255), bool, or float in "
-            "[0, 1]; convert it, for example with .astype('uint8')."
+            f"{name} has the shape {array.shape}, where the channels may be second or last: "
+            "save it as [n, H, W] or with sides other than 1 and 3."
         )
-    low, high = float(array.min()), float(array.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise DrawganError(f"{name} holds NaN or infinity: clean it and save it again.")
-    if low < 0 or high > 1:
+    if not first and not last:
         raise DrawganError(
-            f"{name} holds values from {low:g} to {high:g}: floats must be in [0, 1]; scale it, "
-            "or save bytes as uint8."
+            f"{name} has the shape {array.shape}: expected 1 or 3 channels, second or last."
         )
-    return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+    return array.transpose(0, 2, 3, 1) if first else array
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -168,12 +163,40 @@ def _first(arrays: Mapping[str, np.ndarray], keys: Iterable[str]) -> str | None:
     return next((key for key in keys if key in arrays), None)
 
 
-def _labels(array: np.ndarray, count: int, name: str) -> np.ndarray:
+def _keys(split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names under which images and labels of a split are stored."""
+    return (
+        (f"{split}_images", f"x_{split}", f"{split}_x", f"images_{split}", split),
+        (f"{split}_labels", f"y_{split}", f"{split}_y", f"labels_{split}"),
+    )
+
+
+def class_labels(array: np.ndarray, count: int, name: str) -> np.ndarray:
+    """Labels as int64 [count], each in 0 to 65,535.
+
+    Args:
+        array: whole numbers [count] or [count, 1].
+        count: of images.
+        name: for error messages.
+
+    Raises:
+        DrawganError: the shape, the type or the range is another.
+
+    >>> class_labels(np.array([[3], [0]], np.uint8), 2, "x").tolist()
+    [3, 0]
+    """
     if array.shape == (count, 1):
         array = array[:, 0]
     if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
         raise DrawganError(
             f"{name} has the shape {array.shape} and the type {array.dtype}: expected one whole "
             f"number for each of the {count} images."
+        )
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= _MOST_CLASSES:
+        raise DrawganError(
+            f"{name} holds labels from {low} to {high}: expected classes counted from 0, below "
+            f"{_MOST_CLASSES:,}; number them so (np.unique(labels, return_inverse=True)[1]), or "
+            "save the images without labels."
         )
     return array.astype(np.int64)

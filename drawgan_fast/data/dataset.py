@@ -10,8 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from drawgan_fast.data.frame import padded, placement, rounded, scaled
 from drawgan_fast.errors import DrawganError
 
 Binarise = Literal["none", "fixed", "epoch"]
@@ -113,9 +113,7 @@ class ImageData:
     def resized(self, size: int | tuple[int, int]) -> ImageData:
         """The same images at another size.
 
-        A frame that is at least as large on both sides is filled by zero padding, the image in
-        the middle (28×28 digits on 32×32), so that no pixel changes; otherwise the image is
-        scaled with an antialiased triangle filter, whatever that does to its proportions.
+        Padded with zeros where they fit, else scaled: :func:`~drawgan_fast.data.frame.placement`.
 
         Args:
             size: (H, W) in pixels, or one number for both.
@@ -131,19 +129,14 @@ class ImageData:
         height, width = (size, size) if isinstance(size, int) else size
         if min(height, width) < 1:
             raise ValueError(f"size must be at least 1 pixel on each side, got {(height, width)}")
-        rows, columns = height - self.image_size[0], width - self.image_size[1]
-        if rows == columns == 0:
+        frame = (height, width)
+        how = placement({self.image_size}, frame)
+        if how == "as is":
             return self
-        if min(rows, columns) >= 0:
-            edges = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-            return replace(self, images=F.pad(self.images, edges))
-        pieces = [  # in pieces: floats of the whole set would take four times its memory
-            F.interpolate(piece.float(), (height, width), mode="bilinear", antialias=True)
-            .round_()
-            .clamp_(0, 255)
-            .to(torch.uint8)
-            for piece in self.images.split(4096)
-        ]
+        if how == "padded":
+            return replace(self, images=padded(self.images, frame))
+        # In pieces: floats of the whole set would take four times its memory.
+        pieces = [rounded(scaled(piece, frame)) for piece in self.images.split(4096)]
         return replace(self, images=torch.cat(pieces))
 
     def binarised(self, seed: int = 0) -> ImageData:

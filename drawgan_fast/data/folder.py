@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,40 +12,51 @@ import numpy as np
 import torch
 
 from drawgan_fast.data.dataset import ImageData
-from drawgan_fast.data.pixels import Channels, check_channels, is_grey, split_mask, with_channels
+from drawgan_fast.data.finding import Found, find_images, suffixes
+from drawgan_fast.data.frame import Size
+from drawgan_fast.data.image_file import read_picture
+from drawgan_fast.data.pixels import Channels, check_channels, split_mask
+from drawgan_fast.data.stacking import stack
 from drawgan_fast.errors import DrawganError
 
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm")
-)
+# Names of folders, in any case, that hold a part of a data set.
+_TRAIN = frozenset(("train", "training"))
+_TEST = frozenset(("test", "testing"))
+_VALIDATION = frozenset(("val", "valid", "validation"))
 
 
 def load_folder(
     folder: Path,
     split: Literal["train", "test"],
     *,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     channels: Channels = "auto",
+    notify: Callable[[str], None] = lambda line: None,
 ) -> ImageData:
     """Read every image at or under a folder, in the order of their paths.
 
-    Split: what lies in ``train/`` and ``test/`` where the folder has both, else 90/10 by a
-    permutation that is always the same. Labels: where every image lies in a subfolder (of
-    ``train/`` and ``test/``, where these exist), the first subfolder is its class. Transparent
-    pixels are laid on white, and of an animation the first frame is taken.
+    Which files: :func:`~drawgan_fast.data.finding.find_images`. Split: what lies in ``train/`` and
+    ``test/`` (or ``training/``, ``testing/``; without a test folder ``val/``, ``valid/`` or
+    ``validation/``; in any case) where the folder has both, else 90/10 by a permutation that is
+    always the same. Labels: where every image lies in a subfolder (of the split's folder, where
+    these exist), the first subfolder is its class. Levels, sizes and channels:
+    :func:`~drawgan_fast.data.stacking.stack`.
 
     Args:
-        folder: searched recursively; files and folders whose name begins with a dot are left out.
+        folder: searched recursively.
         split: ``"train"`` or ``"test"``.
-        size: (H, W) that images of another size are scaled to; needed where sizes differ.
+        size: (H, W) that all are brought to, see :func:`~drawgan_fast.data.frame.placement`;
+            needed where sizes differ.
         channels: 1 for grey, 3 for colour, ``"auto"`` for grey unless some pixel is coloured.
+        notify: takes one line for people for each of: what was left out, what levels were taken
+            for, how images came to size, EXIF data that cannot be read.
 
     Returns:
         uint8 images [n, C, H, W], labels by class in alphabetical order, or None.
 
     Raises:
-        DrawganError: no image, an unreadable one, differing sizes without ``size``, or a single
-            image that cannot be split.
+        DrawganError: no image, an unreadable one, differing sizes without ``size``, levels that
+            could mean several things, or a single image that cannot be split.
         UsageError: ``channels`` is none of the three.
 
     >>> import tempfile
@@ -58,112 +69,63 @@ def load_folder(
     (9, 1, (4, 6))
     """
     check_channels(channels)
-    paths = find_images(folder)
-    if not paths:
+    found = find_images(folder)
+    parts = _sort(found, folder, notify)
+    left_out = found.left_out_line(folder)
+    if not found.paths:
         raise DrawganError(
-            f"{folder} holds no image: expected files ending in {', '.join(sorted(SUFFIXES))}, "
-            "there or in subfolders."
+            f"{folder} holds no image: expected files that Pillow reads (.png, .jpg and "
+            f"{len(suffixes()) - 2} other endings), there or in subfolders"
+            f"{f'; {left_out}' if left_out else ''}."
         )
-    parts = [path.relative_to(folder).parts for path in paths]
-    if {part[0] for part in parts if len(part) > 1} >= {"train", "test"}:
-        mask = np.array([part[0] == split and len(part) > 1 for part in parts])
-        parts = [part[1:] if part[0] in ("train", "test") else part for part in parts]
+    if left_out:
+        notify(left_out)
+    if parts.splits is None:
+        mask = split_mask(len(found.paths), split, str(folder))
     else:
-        mask = split_mask(len(paths), split, str(folder))
+        mask = np.array([name == split for name in parts.splits])
 
     # All images are read, whatever the split: size and channels must be the same for both.
     with ThreadPoolExecutor() as pool:
-        images = list(pool.map(lambda path: read_image(path, size), paths))
-    _check_sizes(images, paths)
-    if channels == "auto":
-        channels = 1 if all(is_grey(image) for image in images) else 3
-    stacked = np.stack([with_channels(images[i], channels) for i in np.flatnonzero(mask)])
-
-    labels, classes = _labels(parts)
-    count = len(stacked)
+        pictures = list(pool.map(lambda path: read_picture(path, size), found.paths))
+    images = stack(pictures, mask, size, channels, str(folder), notify)
+    labels, classes = _labels(parts.within)
     return ImageData(
-        torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))),
+        torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
         None if labels is None else torch.from_numpy(labels[mask]),
         folder.resolve().name,
-        f"{count:,} of {len(paths):,} images in {folder} ({split})",
+        f"{len(images):,} of {len(found.paths):,} images in {folder} ({split})",
         classes,
     )
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Image files at or under ``folder``, ordered by path, hidden ones left out.
+@dataclass(frozen=True)
+class _Parts:
+    """Of each image: its path within its split, and the split where the folders name it."""
 
-    Raises:
-        DrawganError: a folder cannot be listed.
-
-    >>> find_images(Path(__file__).parent)
-    []
-    """
-
-    def refuse(error: OSError) -> None:
-        raise DrawganError(f"cannot list {error.filename} ({error.strerror}).") from error
-
-    found = []
-    for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(place, name)
-            for name in files
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        ]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    within: list[tuple[str, ...]]
+    splits: list[str] | None
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """One image file as bytes, turned upright as its EXIF data says.
-
-    Args:
-        path: any file that Pillow reads; 16-bit grey is brought to 8 bits.
-        size: (H, W) to scale to where the image differs, antialiased; None keeps its size.
-
-    Returns:
-        uint8 [H, W, 1] where the file is grey, else [H, W, 3].
-
-    Raises:
-        DrawganError: the file is unreadable, truncated, or of a kind that has no byte levels.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DrawganError(
-            f"cannot read the image {path} ({error}): replace it or take it out of the folder."
-        ) from error
-    if image.mode == "F":
-        raise DrawganError(f"{path} holds floating-point pixels: save it with 8 bits a channel.")
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.clip(np.rint(levels / 257), 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image).convert("RGB")
-    elif image.mode in ("1", "L", "LA"):
-        image = image.convert("L")
-    else:
-        image = image.convert("RGB")
-    if size is not None and image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    array = np.asarray(image)
-    return array[..., None] if array.ndim == 2 else array
-
-
-def _check_sizes(images: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
-    for image, path in zip(images, paths):
-        if image.shape[:2] != images[0].shape[:2]:
-            (h, w), (other_h, other_w) = images[0].shape[:2], image.shape[:2]
-            raise DrawganError(
-                f"images differ in size: {paths[0]} is {h} by {w}, {path} is {other_h} by "
-                f"{other_w} (height by width): give the size that all should be scaled to."
-            )
+def _sort(found: Found, folder: Path, notify: Callable[[str], None]) -> _Parts:
+    """What the folders' names say; an image of neither split is left out."""
+    parts = [path.relative_to(folder).parts for path in found.paths]
+    tops = [part[0].lower() if len(part) > 1 else "" for part in parts]
+    present = set(tops)
+    train, test = present & _TRAIN, present & _TEST or present & _VALIDATION
+    if train and test:
+        split_of = {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
+        reason = f"outside {'/, '.join(sorted(train))}/ and {'/, '.join(sorted(test))}/"
+        for path, top in zip(found.paths, tops):
+            if top not in split_of:
+                found.leave_out(reason, path)
+        kept = [i for i, top in enumerate(tops) if top in split_of]
+        found.paths = [found.paths[i] for i in kept]
+        return _Parts([parts[i][1:] for i in kept], [split_of[tops[i]] for i in kept])
+    if len(present) == 1 and present <= _TRAIN | _TEST | _VALIDATION:
+        notify(f"{folder} has only {parts[0][0]}/: a tenth of that is kept for testing.")
+        parts = [part[1:] for part in parts]
+    return _Parts(parts, None)
 
 
 def _labels(

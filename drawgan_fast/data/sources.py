@@ -34,8 +34,9 @@ def load(
         split: ``"train"`` or ``"test"``.
         data_dir: where the files of a named set are, as :func:`load_mnist` takes it.
         download: whether the network may be used.
-        size: (H, W) in pixels, or one number for both; None keeps the images' own. The images of
-            a folder are each scaled to it, others brought to it by :meth:`ImageData.resized`.
+        size: (H, W) in pixels, or one number for both; None keeps the images' own. By one rule for
+            every kind of data, :func:`~drawgan_fast.data.frame.placement`: images of one size that
+            fit are padded with zeros, others scaled.
         channels: 1 for grey, 3 for colour, ``"auto"`` for what is found.
         notify: takes one line for people, such as that the shipped subset is used.
 
@@ -63,9 +64,9 @@ def load(
         if channels == 3:
             data = replace(data, images=data.images.expand(-1, 3, -1, -1).contiguous())
     elif path.is_dir():
-        data = load_folder(path, split, size=size, channels=channels)
+        data = load_folder(path, split, size=size, channels=channels, notify=notify)
     elif path.is_file() and path.suffix.lower() in (".npy", ".npz"):
-        data = load_array(path, split, channels=channels)
+        data = load_array(path, split, channels=channels, notify=notify)
     elif path.exists():
         raise UsageError(f"{path} is no data set: give a folder of images, or an .npy or .npz file")
     else:

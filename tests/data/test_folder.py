@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from drawgan_fast.data import load
-from drawgan_fast.data.folder import read_image
+from drawgan_fast.data.image_file import read_picture
 from drawgan_fast.errors import DrawganError, UsageError
 
 
@@ -125,19 +125,19 @@ class TestFiles:
 
     def test_transparent_is_white(self, tmp_path: Path) -> None:
         Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "a.png")
-        assert read_image(tmp_path / "a.png").tolist() == [[[255] * 3] * 2] * 2
+        assert read_picture(tmp_path / "a.png").pixels.tolist() == [[[255] * 3] * 2] * 2
 
     def test_sixteen_bits_become_eight(self, tmp_path: Path) -> None:
-        levels = np.array([[0, 257, 65535]], np.uint16)
-        Image.fromarray(levels).save(tmp_path / "a.png")
-        assert read_image(tmp_path / "a.png")[..., 0].tolist() == [[0, 1, 255]]
+        for name in ("a", "b"):
+            Image.fromarray(np.array([[0, 257, 65535]], np.uint16)).save(tmp_path / f"{name}.png")
+        assert load(tmp_path, "train").images.tolist() == [[[[0, 1, 255]]]]
 
     def test_exif_turns_the_image_upright(self, tmp_path: Path) -> None:
         image = Image.new("L", (6, 4))
         exif = image.getexif()
         exif[0x0112] = 6  # orientation: a quarter turn
         image.save(tmp_path / "a.jpg", exif=exif)
-        assert read_image(tmp_path / "a.jpg").shape == (6, 4, 1)
+        assert read_picture(tmp_path / "a.jpg").pixels.shape == (6, 4, 1)
 
     @pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
     def test_an_unreadable_image_is_named(self, plain: Path, damage: str) -> None:
@@ -177,3 +177,160 @@ class TestNames:
         data = load("mnist", "test", size=32, channels=3, download=False, notify=lambda line: None)
         assert data.images.shape[1:] == (3, 32, 32)
         assert torch.equal(data.images[:, 0], data.images[:, 2])
+
+
+class TestOneSizeForAll:
+    """Padded where they are of one size and fit, else scaled: whatever kind of data it is."""
+
+    @pytest.mark.parametrize("kind", ["folder", "array"])
+    def test_smaller_images_of_one_size_are_padded(self, tmp_path: Path, kind: str) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 6), np.uint8)
+        if kind == "array":
+            np.save(tmp_path / "a.npy", pixels)
+        for number, image in enumerate(pixels):
+            Image.fromarray(image).save(tmp_path / f"{number}.png")
+        data = load(tmp_path / "a.npy" if kind == "array" else tmp_path, "train", size=8)
+        padded = np.zeros((8, 8), np.uint8)
+        padded[2:6, 1:7] = pixels[split_index()]
+        np.testing.assert_array_equal(data.images[0, 0].numpy(), padded)
+
+    @pytest.mark.parametrize("kind", ["folder", "array"])
+    def test_larger_ones_are_scaled_to_the_same_bytes(self, tmp_path: Path, kind: str) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 14, 10), np.uint8)
+        if kind == "array":
+            np.save(tmp_path / "a.npy", pixels)
+        for number, image in enumerate(pixels):
+            Image.fromarray(image).save(tmp_path / f"{number}.png")
+        data = load(tmp_path / "a.npy" if kind == "array" else tmp_path, "train", size=(7, 12))
+        whole = load(tmp_path / "a.npy" if kind == "array" else tmp_path, "train")
+        assert torch.equal(data.images, whole.resized((7, 12)).images)
+        assert not torch.equal(data.images[..., :5], whole.images[..., :7, :5])
+
+    def test_where_sizes_differ_each_is_scaled_small_ones_too(self, plain: Path) -> None:
+        save(plain / "odd.png", 5, size=(20, 20))
+        lines: list[str] = []
+        data = load(plain, "train", size=8, notify=lines.append)
+        assert all(image.unique().numel() == 1 for image in data.images)  # no zeros beside
+        assert "2 sizes" in "".join(lines)
+
+
+def split_index() -> int:
+    """Which of two images is trained on."""
+    from drawgan_fast.data.pixels import split_mask
+
+    return int(np.flatnonzero(split_mask(2, "train", "x"))[0])
+
+
+class TestLinks:
+    def test_linked_class_folders_are_classes(self, tmp_path: Path) -> None:
+        root, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+        for i in range(20):
+            save((elsewhere / "cats" if i % 2 else root / "ants") / f"{i}.png", i)
+        (root / "cats").symlink_to(elsewhere / "cats")
+        data = load(root, "train")
+        assert data.classes == ("ants", "cats")
+        assert len(data) == 18
+
+    def test_a_cycle_ends_and_is_named(self, plain: Path) -> None:
+        (plain / "again").symlink_to(plain)
+        (plain / "zoo").mkdir()
+        save(plain / "zoo" / "x.png", 99)
+        (plain / "alias").symlink_to(plain / "zoo")
+        lines: list[str] = []
+        train, test = (load(plain, split, notify=lines.append) for split in ("train", "test"))
+        assert sorted(levels(train) + levels(test)) == [*range(30), 99]
+        assert "the same folder again: again, alias" in lines[0]
+
+    def test_a_broken_link_is_named(self, plain: Path) -> None:
+        (plain / "gone").symlink_to(plain / "nowhere")
+        lines: list[str] = []
+        load(plain, "train", notify=lines.append)
+        assert "broken link: gone" in lines[0]
+        (plain / "gone.png").symlink_to(plain / "nowhere.png")
+        with pytest.raises(DrawganError, match=r"gone\.png"):
+            load(plain, "train")
+
+
+class TestWhatIsLeftOut:
+    def test_one_line_counts_and_names_it(self, plain: Path) -> None:
+        for name in ("notes.txt", "labels.csv", "a.csv", "b.csv"):
+            (plain / name).write_text("no image")
+        lines: list[str] = []
+        load(plain, "train", notify=lines.append)
+        (line,) = [line for line in lines if "left out" in line]
+        assert "left out 4 (no image: a.csv, b.csv, labels.csv and 1 more)" in line
+
+    def test_pictures_of_runs_are_no_data(self, plain: Path) -> None:
+        run = plain / "runs" / "quick-draw-1"
+        (run / "checkpoints").mkdir(parents=True)
+        (run / "config.toml").write_text("")
+        save(run / "samples" / "step-00000100.png", 200)
+        save(run / "losses.png", 201)
+        lines: list[str] = []
+        train, test = (load(plain, split, notify=lines.append) for split in ("train", "test"))
+        assert sorted(levels(train) + levels(test)) == list(range(30))
+        assert "run folder of this program: runs/quick-draw-1" in lines[0]
+        with pytest.raises(DrawganError, match=r"holds no image.*run folder"):
+            load(run, "train")
+
+    @pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPE", "ppm", "tga", "pnm"])
+    def test_every_ending_that_pillow_reads_is_read(self, plain: Path, suffix: str) -> None:
+        form = "JPEG" if suffix.lower()[0] == "j" else "TGA" if suffix == "tga" else "PPM"
+        with (plain / f"extra.{suffix}").open("wb") as file:
+            Image.new(
+                "L" if form == "JPEG" else "RGB", (6, 4), 200 if form == "JPEG" else (200,) * 3
+            ).save(file, form)
+        assert sum(len(load(plain, split)) for split in ("train", "test")) == 31
+
+    def test_a_broken_exif_field_costs_nothing_but_a_word(self, plain: Path) -> None:
+        exif = Image.new("L", (1, 1)).getexif()
+        exif[0x0112] = 6
+        exif[0x011A] = (72, 1)  # resolution: a rational
+        content = exif.tobytes()
+        image = Image.new("L", (4, 6), 77)
+        image.save(plain / "turned.jpg", exif=content)
+        # The resolution becomes a string of a length that is not there.
+        spoilt = content.replace(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x02")
+        assert spoilt != content
+        image.save(plain / "spoilt.jpg", exif=spoilt)
+        image.save(plain / "torn.jpg", exif=b"Exif\0\0MM\0*\0\0\xff\xff")
+        assert read_picture(plain / "turned.jpg").size == (4, 6)
+        assert read_picture(plain / "spoilt.jpg").size == (4, 6)
+        read_picture(plain / "torn.jpg")
+
+
+class TestSplitNames:
+    @pytest.mark.parametrize(
+        ("train", "test"),
+        [("train", "val"), ("Train", "Valid"), ("TRAIN", "Test"), ("training", "validation")],
+    )
+    def test_in_any_case(self, tmp_path: Path, train: str, test: str) -> None:
+        for name, group in ((train, range(3)), (test, range(10, 12))):
+            for i in group:
+                save(tmp_path / name / ("odd" if i % 2 else "even") / f"{i}.png", i)
+        assert sorted(levels(load(tmp_path, "train"))) == [0, 1, 2]
+        assert sorted(levels(load(tmp_path, "test"))) == [10, 11]
+        assert load(tmp_path, "test").classes == ("even", "odd")
+
+    def test_a_validation_folder_beside_both_is_left_out_by_name(self, tmp_path: Path) -> None:
+        for name, i in (("train", 1), ("test", 2), ("val", 3), ("train", 4)):
+            save(tmp_path / name / "a" / f"{i}.png", i)
+        save(tmp_path / "cover.png", 9)
+        lines: list[str] = []
+        data = load(tmp_path, "train", notify=lines.append)
+        assert levels(data) == [1, 4]
+        assert data.classes == ("a",)
+        assert "outside train/ and test/: cover.png, val/a/3.png" in lines[0]
+
+    def test_train_alone_is_split_with_a_word(self, tmp_path: Path) -> None:
+        for i in range(20):
+            save(tmp_path / "train" / "ab"[i % 2] / f"{i}.png", i)
+        lines: list[str] = []
+        data = load(tmp_path, "train", notify=lines.append)
+        assert (len(data), data.classes) == (18, ("a", "b"))
+        assert "only train/" in lines[0]
+
+    def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
+        for i in range(20):
+            save(tmp_path / ("bus", "train")[i % 2] / f"{i}.png", i)
+        assert load(tmp_path, "train").classes == ("bus", "train")
