@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from drawgan_fast.data.dataset import ImageData
-from drawgan_fast.data.idx import read_idx
+from drawgan_fast.data.file_sets import files_in
+from drawgan_fast.data.idx import ChecksumError, read_idx
 from drawgan_fast.errors import DrawganError
 
 Split = Literal["train", "test"]
@@ -54,6 +55,11 @@ _PREFIX = {"train": "train", "test": "t10k"}
 _CONNECT_SECONDS = 3.0  # to a mirror's first answer; name look-up included
 _STALL_SECONDS = 15.0  # without a single byte during a download
 _WAY_OUT = f"download the four official files from {MIRRORS[0]} into one folder and name it"
+_NOT_MNIST = (
+    "to use these files as they are (Fashion-MNIST, KMNIST and others bear the same names) give "
+    "their folder as the data, --data {folder}; for MNIST name another folder with --data-dir, "
+    "filled from " + MIRRORS[0]
+)
 
 
 def on_stderr(line: str) -> None:
@@ -80,8 +86,9 @@ def load_mnist(
 
     Args:
         split: ``"train"`` (60,000) or ``"test"`` (10,000).
-        data_dir: folder with the four IDX files, gzipped or not, or with them in ``mnist/`` or
-            (as torchvision leaves them) in ``MNIST/raw/``.
+        data_dir: folder with the four IDX files, gzipped or not, under their names or
+            ``train-images.idx3-ubyte`` and so on, or with them in ``mnist/`` or (as torchvision
+            leaves them) in ``MNIST/raw/``.
         download: whether the network may be used.
         notify: takes one line for people, when something is downloaded or the subset is used.
 
@@ -267,10 +274,7 @@ def _cache_folder() -> Path:
 
 
 def _file_in(folder: Path, name: str) -> Path | None:
-    for candidate in (folder / f"{name}.gz", folder / name):
-        if candidate.is_file():
-            return candidate
-    return None
+    return files_in(folder).get(name)
 
 
 def _is_complete(folder: Path) -> bool:
@@ -285,8 +289,12 @@ def _from_folder(folder: Path, split: Split) -> ImageData:
             if path is None:
                 raise DrawganError(f"{folder} has no {name}: {_WAY_OUT}.")
             dims = 3 if "idx3" in name else 1
-            remedy = f"delete it and download {MIRRORS[0]}{name}.gz in its place"
-            arrays.append(read_idx(path, dims, md5=md5, remedy=remedy))
+            remedy = f"download {MIRRORS[0]}{name}.gz anew"
+            try:
+                arrays.append(read_idx(path, dims, md5=md5, remedy=remedy))
+            except ChecksumError as error:
+                other = _NOT_MNIST.format(folder=folder)
+                raise ChecksumError(f"{path} is not the official MNIST file: {other}.") from error
     images, labels = arrays
     return _image_data(images, labels, "MNIST", f"the official MNIST {split} files in {folder}")
 
