@@ -56,16 +56,18 @@ def choose_features(
         shipped, accuracy = _shipped(test_images, test_labels)
         if accuracy is not None and accuracy >= SHIPPED_ACCURACY:
             return shipped, _sentence(shipped, accuracy)
-    if train_labels is not None:
+    one_class = train_labels is not None and len(train_labels.unique()) < 2
+    if train_labels is not None and not one_class:
         fit = choose_fit(train_images)
         net = fit_classifier(train_images, train_labels, steps=steps, fit=fit)
         source = f"a classifier trained here for {steps} steps on {len(train_images):,} images"
         trained = FeatureExtractor(net, fit, source)
         accuracy = None if test_labels is None else trained.accuracy(test_images, test_labels)
         return trained, _sentence(trained, accuracy)
+    lack = "one class only" if one_class else "no labels"
     if features == "train":
-        raise ValueError('features="train" needs train_labels, got None')
-    return None, "Feature scores left out: the data has no labels to train a classifier on."
+        raise ValueError(f'features="train" needs train_labels of several classes, got {lack}')
+    return None, f"Feature scores left out: the data has {lack} to train a classifier on."
 
 
 def _shipped(

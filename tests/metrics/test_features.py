@@ -144,6 +144,12 @@ def test_without_labels_features_are_left_out_unless_forced() -> None:
     assert choose_features("shipped", images, images)[0] is not None
     with pytest.raises(ValueError, match="train_labels"):
         choose_features("train", images, images)
+    one = torch.full_like(labels, 1)  # a classifier of one class is right and has learnt nothing
+    assert choose_features("auto", images, images, one, one)[1].endswith(
+        "one class only to train a classifier on."
+    )
+    with pytest.raises(ValueError, match="one class only"):
+        choose_features("train", images, images, one, one)
     with pytest.raises(ValueError, match="'inception'"):
         choose_features("inception", images, images)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"integers \[64\]"):
