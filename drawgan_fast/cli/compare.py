@@ -8,8 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from drawgan_fast.cli.options import DataDir, Download, Settings, say, toml_string
-from drawgan_fast.cli.scoring import generator_of, make_evaluator, progress_line
+from drawgan_fast.cli.options import (
+    DATA_FORMS,
+    DataDir,
+    Download,
+    Settings,
+    data_settings,
+    say,
+    toml_string,
+)
+from drawgan_fast.cli.scoring import generator_of, load_images, make_evaluator, progress_line
 from drawgan_fast.errors import UsageError
 
 # In the order of the paper's Table I.
@@ -17,9 +25,7 @@ COMPARED = ("vae", "info-vae", "draw", "draw-gan")
 
 
 def compare(
-    data: Annotated[
-        str, typer.Option(help="mnist, a folder of images, or an .npy or .npz file.")
-    ] = "mnist",
+    data: Annotated[str, typer.Option(help=DATA_FORMS)] = "mnist",
     preset: Annotated[str, typer.Option(help="Preset that every model is trained with.")] = "quick",
     steps: Annotated[
         int | None,
@@ -35,7 +41,7 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of the scores.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     data_dir: DataDir = None,
-    download: Download = True,
+    download: Download = None,
 ) -> None:
     """Train VAE, InfoVAE, DRAW and DRAW-GAN on one budget and print the paper's Table I beside.
 
@@ -44,14 +50,12 @@ def compare(
     """
     from drawgan_fast import training
     from drawgan_fast.metrics import comparison_text
+    from drawgan_fast.training.run_data import with_absolute_data
+    from drawgan_fast.training.setup import run_length
 
     if out.exists():
         raise UsageError(f"--out {str(out)!r} exists already; give a new folder")
-    layers = [f"data.name={toml_string(data)}"]
-    if data_dir is not None:
-        layers.append(f"data.data_dir={toml_string(data_dir)}")
-    if not download:
-        layers.append("data.download=false")
+    layers = data_settings(data, data_dir, download)
     if steps is not None:
         layers.append(f"train.steps={steps}")
     # All four are checked before the first is trained.
@@ -63,11 +67,12 @@ def compare(
     }
     reports: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+    section = with_absolute_data(configs[COMPARED[0]]).data
+    real = load_images(section)
+    for config in configs.values():
+        run_length(config, real.train)
     with progress_line() as progress:
-        first = configs[COMPARED[0]]
-        evaluator = make_evaluator(
-            first, data_dir=data_dir, download=download, n=n, seeds=seeds, progress=progress
-        )
+        evaluator = make_evaluator(real, n=n, seeds=seeds, progress=progress)
     for name, config in configs.items():
         result = training.train(config, out=out / name)
         if result.exit_code:
@@ -76,11 +81,12 @@ def compare(
         say(f"scoring {name}")
         reports[name] = evaluator.evaluate(generator_of(training.load_model(result.path)), name)
     result_table = {
+        "data": real.facts(),
         "seconds": seconds,
         "reports": {name: report.to_dict() for name, report in reports.items()},
     }
     (out / "comparison.json").write_text(json.dumps(result_table, indent=2) + "\n")
-    text = comparison_text(reports, data) + "\n\n" + _times(seconds)
+    text = comparison_text(reports, section.name) + "\n\n" + _times(seconds)
     (out / "comparison.txt").write_text(text + "\n")
     typer.echo(json.dumps(result_table, indent=2) if as_json else text)
 

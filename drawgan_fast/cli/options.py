@@ -7,6 +7,20 @@ from typing import Annotated
 
 import typer
 
+from drawgan_fast.errors import UsageError
+
+DATA_FORMS = (
+    "mnist; or a folder of images, of IDX files (Fashion-MNIST, KMNIST, EMNIST, ...) or of .amat "
+    "files (static binarised MNIST); or one IDX, .amat, .npy or .npz file."
+)
+DataAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Where the run's images are now, if they have moved; known by their checksum.",
+        show_default="as the run has it",
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -15,7 +29,10 @@ DataDir = Annotated[
     ),
 ]
 Download = Annotated[
-    bool, typer.Option("--download/--no-download", help="May missing files be fetched?")
+    bool | None,
+    typer.Option(
+        "--download/--no-download", help="May missing files be fetched?", show_default="yes"
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -35,6 +52,29 @@ Ema = Annotated[
         "--ema/--no-ema", help="Use the averaged weights; the default is where there are any."
     ),
 ]
+
+
+def data_settings(data: str | None, data_dir: Path | None, download: bool | None) -> list[str]:
+    """What the options that name data change in a configuration.
+
+    Raises:
+        UsageError: ``data_dir`` was given for data that is no set by name.
+
+    >>> data_settings("mnist", Path("digits"), None)
+    ['data.name="mnist"', 'data.data_dir="digits"']
+    """
+    from drawgan_fast.data import is_name
+
+    if data is not None and data_dir is not None and not is_name(data):
+        raise UsageError(
+            f"--data-dir {data_dir} says where the files of --data mnist are, and --data {data} is "
+            "a path itself; leave one away"
+        )
+    given = {"data.name": data, "data.data_dir": data_dir}
+    settings = [f"{key}={toml_string(value)}" for key, value in given.items() if value is not None]
+    if download is not None:
+        settings.append(f"data.download={str(download).lower()}")
+    return settings
 
 
 def say(line: str) -> None:

@@ -18,7 +18,7 @@ def sample(
         Path | None,
         typer.Option(
             help="Folder for grid.png and generation.gif; files there of those names are replaced.",
-            show_default="the run's samples folder",
+            show_default="samples/ of the run, or beside a checkpoint that was copied away",
         ),
     ] = None,
     seed: Seed = 0,
@@ -26,11 +26,13 @@ def sample(
 ) -> None:
     """Draw new images from a trained model: a grid, and an animation of how they are drawn."""
     from drawgan_fast.training import find_checkpoint, load_model
+    from drawgan_fast.training.checkpoint import run_of
     from drawgan_fast.training.pictures import ANIMATED, write_generation
     from drawgan_fast.viz import image_grid, save_png
 
-    model = load_model(run, ema=ema)
-    folder = out if out is not None else find_checkpoint(run).parent.parent / "samples"
+    checkpoint = find_checkpoint(run)
+    model = load_model(checkpoint, ema=ema)
+    folder = out if out is not None else (run_of(checkpoint) or checkpoint.parent) / "samples"
     _make(folder)
     generator = torch.Generator().manual_seed(seed)
     save_png(image_grid(model.generate(n, generator=generator)), folder / "grid.png")

@@ -4,58 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
 from drawgan_fast.cli.options import say
+from drawgan_fast.errors import DrawganError
 
 if TYPE_CHECKING:
+    from drawgan_fast.data import ImageData
+    from drawgan_fast.data.pixels import Channels
     from drawgan_fast.metrics import Evaluator, TestBound
     from drawgan_fast.models import GenerativeModel
-    from drawgan_fast.training import Config
+    from drawgan_fast.training.config import DataSection
+
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Both splits of a run's data, as its model sees them."""
+
+    train: ImageData
+    test: ImageData
+
+    def facts(self) -> dict[str, Any]:
+        """What the scores were taken on, for machines."""
+        from drawgan_fast.training.run_data import fingerprint
+
+        return {"train": fingerprint(self.train), "test": fingerprint(self.test)}
+
+
+def load_images(
+    section: DataSection, *, model: GenerativeModel | None = None, run: Path | None = None
+) -> RealImages:
+    """Training and test images of a configuration, of ``model``'s size where there is one.
+
+    Raises:
+        DrawganError: there are too few to be scored against.
+    """
+    from drawgan_fast.metrics import SMALLEST
+    from drawgan_fast.training.run_data import load_data
+
+    said: set[str] = set()
+
+    def say_once(line: str) -> None:  # both splits have the same to say
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    size = None if model is None else model.image_size
+    channels: Channels = "auto" if model is None else cast("Channels", model.channels)
+    train, test = (
+        load_data(section, say_once, split=split, size=size, channels=channels, run=run)
+        for split in SPLITS
+    )
+    if min(len(train), len(test)) < SMALLEST:
+        raise DrawganError(
+            f"{section.name} has {len(train)} training and {len(test)} test images, and scores "
+            f"need {SMALLEST} of each: add images (a tenth is kept for testing, so 35 are enough), "
+            "or put at least so many into train/ and test/"
+        )
+    return RealImages(train, test)
 
 
 def make_evaluator(
-    config: Config,
-    *,
-    data_dir: Path | None,
-    download: bool,
-    n: int,
-    seeds: int,
-    progress: Callable[[str, int, int], None],
+    real: RealImages, *, n: int, seeds: int, progress: Callable[[str, int, int], None]
 ) -> Evaluator:
-    """The real side of the scores, from the data that a run was trained on."""
+    """The real side of the scores."""
     from drawgan_fast.metrics import Evaluator
 
-    test, train = (
-        load_split(config, split, data_dir=data_dir, download=download)
-        for split in ("test", "train")
-    )
     return Evaluator(
-        test.images,
-        train.images,
-        test_labels=test.labels,
-        train_labels=train.labels,
+        real.test.images,
+        real.train.images,
+        test_labels=real.test.labels,
+        train_labels=real.train.labels,
         n_standard=n,
         seeds=range(seeds),
         progress=progress,
-    )
-
-
-def load_split(config: Config, split: Any, *, data_dir: Path | None, download: bool) -> Any:
-    """A split of the run's data at the run's size; ``data_dir`` wins over the run's own."""
-    from drawgan_fast.data import load
-
-    folder = data_dir if data_dir is not None else config.data.data_dir
-    return load(
-        config.data.name,
-        split,
-        data_dir=None if folder is None else Path(folder),
-        download=download and config.data.download,
-        size=config.data.size,
-        notify=say,
     )
 
 
@@ -70,10 +98,8 @@ def generator_of(model: GenerativeModel) -> Callable[[int, int], torch.Tensor]:
 
 def bound_of(
     model: GenerativeModel,
-    config: Config,
+    test: ImageData,
     *,
-    data_dir: Path | None,
-    download: bool,
     images: int,
     samples: int,
     progress: Callable[[str, int, int], None],
@@ -81,7 +107,6 @@ def bound_of(
     """Test bound on binarised images in nats; None for a model that has no bound."""
     from drawgan_fast.metrics import test_bound
 
-    test = load_split(config, "test", data_dir=data_dir, download=download)
     # Fixed binarisation: the same pixels for every model and every call.
     pixels = next(test.batches(min(images, len(test)), epoch=0, seed=0, binarise="fixed"))
     torch.manual_seed(0)

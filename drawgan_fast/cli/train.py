@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from drawgan_fast.cli.options import DataDir, Download, Settings, toml_string
+from drawgan_fast.cli.options import (
+    DATA_FORMS,
+    DataDir,
+    Download,
+    Settings,
+    data_settings,
+    toml_string,
+)
 from drawgan_fast.errors import UsageError
 
 
@@ -30,10 +37,10 @@ def train(
     settings: Settings = None,
     data: Annotated[
         str | None,
-        typer.Option(help="mnist, a folder of images, or an .npy or .npz file."),
+        typer.Option(help=f"{DATA_FORMS} With --resume: where the run's images are now."),
     ] = None,
     data_dir: DataDir = None,
-    download: Download = True,
+    download: Download = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the run; must not exist.", show_default="runs/…"),
@@ -51,20 +58,20 @@ def train(
     """
     from drawgan_fast import training
 
-    overrides = list(settings or [])
+    layers = data_settings(data, data_dir, download)
     if resume is not None:
-        given = {"--preset": preset, "--model": model, "--config": config, "--data": data}
+        given = {"--preset": preset, "--model": model, "--config": config}
         clash = [name for name, value in given.items() if value is not None]
         if clash:
             raise UsageError(f"--resume keeps the run's own configuration; leave {clash[0]} away")
-        result = training.train(resume=resume, out=out, settings=overrides)
+        result = training.train(resume=resume, out=out, settings=[*layers, *(settings or [])])
     else:
-        options = {"model.name": model, "data.name": data, "data.data_dir": data_dir}
-        layers = [f"{k}={toml_string(v)}" for k, v in options.items() if v is not None]
-        if not download:
-            layers.append("data.download=false")
-        loaded = training.load_config(preset or "quick", file=config, settings=layers + overrides)
-        result = training.train(loaded, out=out)
+        if model is not None:
+            layers.insert(0, f"model.name={toml_string(model)}")
+        layers += settings or []
+        result = training.train(
+            training.load_config(preset or "quick", file=config, settings=layers), out=out
+        )
     if result.exit_code:
         raise typer.Exit(result.exit_code)
     if result.finished:

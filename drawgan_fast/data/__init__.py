@@ -1,8 +1,8 @@
-"""Data sets as :class:`ImageData`: MNIST, folders of images and NumPy arrays."""
+"""Data sets as :class:`ImageData`: MNIST and its kin, folders of images, NumPy arrays, text."""
 
 from __future__ import annotations
 
 from drawgan_fast.data.dataset import ImageData
-from drawgan_fast.data.sources import load
+from drawgan_fast.data.sources import absolute, is_name, load
 
-__all__ = ["ImageData", "load"]
+__all__ = ["ImageData", "absolute", "is_name", "load"]

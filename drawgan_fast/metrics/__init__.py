@@ -4,7 +4,7 @@ Everything here takes tensors and callables: it knows neither models nor data se
 """
 
 from drawgan_fast.metrics.bound import TestBound, test_bound
-from drawgan_fast.metrics.evaluation import Evaluator, evaluate
+from drawgan_fast.metrics.evaluation import SMALLEST, Evaluator, evaluate
 from drawgan_fast.metrics.features import Classifier, FeatureExtractor, load_classifier
 from drawgan_fast.metrics.frechet import Moments, frechet_distance, moments
 from drawgan_fast.metrics.manifold import ManifoldScores, manifold_scores
@@ -16,6 +16,7 @@ from drawgan_fast.metrics.two_sample import TwoSampleResult, two_sample_tests
 __all__ = [
     "GMMN_KERNEL",
     "PAPER_TABLES",
+    "SMALLEST",
     "Classifier",
     "Evaluator",
     "FeatureExtractor",

@@ -34,7 +34,8 @@ Progress = Callable[[str, int, int], None]
 #: The classifiers behind the paper column's "K-NN" and "Bayes"; see :func:`evaluate`.
 PAPER_KNN, PAPER_BAYES = "1-nn", "gaussian-nb"
 
-_SMALLEST = 4  # images: two to train and two to test a two-sample classifier of each side
+#: Images of each side that scores need: a two-sample classifier trains on half and errs on half.
+SMALLEST = 4
 
 _ROWS: dict[tuple[Column, str], tuple[str, Direction]] = {
     ("paper", "mmd"): ("MMD (√, one RBF)", "lower"),
@@ -116,9 +117,9 @@ class Evaluator:
         progress: Progress | None = None,
     ) -> None:
         _check_real(real_test, real_train)
-        if min(n_paper, n_standard) < _SMALLEST or not seeds or k < 1:
+        if min(n_paper, n_standard) < SMALLEST or not seeds or k < 1:
             raise ValueError(
-                f"n_paper and n_standard must be >= {_SMALLEST}, k >= 1 and seeds not empty, "
+                f"n_paper and n_standard must be >= {SMALLEST}, k >= 1 and seeds not empty, "
                 f"got {n_paper}, {n_standard}, {k} and {tuple(seeds)}"
             )
         most = min(len(real_test), len(real_train))
@@ -367,9 +368,9 @@ def _mean_and_spread(values: list[float]) -> tuple[float, float | None]:
 
 def _check_real(test: Tensor, train: Tensor) -> None:
     for name, images in (("real_test", test), ("real_train", train)):
-        if not isinstance(images, Tensor) or images.ndim != 4 or len(images) < _SMALLEST:
+        if not isinstance(images, Tensor) or images.ndim != 4 or len(images) < SMALLEST:
             got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"{name} must be images [n, C, H, W] with n >= {_SMALLEST}, got {got}")
+            raise ValueError(f"{name} must be images [n, C, H, W] with n >= {SMALLEST}, got {got}")
     if test.shape[1:] != train.shape[1:]:
         raise ValueError(
             "real_test and real_train must have images of one shape, "

@@ -196,6 +196,20 @@ def find_checkpoint(run_or_checkpoint: Path | str) -> Path:
     return found[-1]
 
 
+def run_of(checkpoint: Path) -> Path | None:
+    """The run folder that a checkpoint file lies in; None for one that was copied elsewhere.
+
+    >>> run_of(Path("elsewhere.safetensors")) is None
+    True
+    """
+    folder = checkpoint.parent
+    if not folder.name:  # the folder one stands in
+        folder = folder.absolute()
+    if folder.name != "checkpoints" or not (folder.parent / "config.toml").is_file():
+        return None
+    return folder.parent
+
+
 def load_weights(model: GenerativeModel, weights: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights into a model; names and shapes must fit.
 
@@ -215,12 +229,16 @@ def load_weights(model: GenerativeModel, weights: Mapping[str, Tensor], path: Pa
 
 
 def load_model(
-    run_or_checkpoint: Path | str, *, ema: bool | None = None, device: str | torch.device = "cpu"
+    run_or_checkpoint: Path | str | Checkpoint,
+    *,
+    ema: bool | None = None,
+    device: str | torch.device = "cpu",
 ) -> GenerativeModel:
     """A trained model, ready to sample and to be scored (eval mode).
 
     Args:
-        run_or_checkpoint: a run folder (its newest checkpoint) or a checkpoint file.
+        run_or_checkpoint: a run folder (its newest checkpoint), or a checkpoint file wherever it
+            lies, or one that was read already.
         ema: the moving average's weights? ``None``: where the checkpoint has them.
         device: where to put it.
 
@@ -230,7 +248,11 @@ def load_model(
     """
     from drawgan_fast.models import MODELS
 
-    checkpoint = load_checkpoint(find_checkpoint(run_or_checkpoint))
+    checkpoint = (
+        run_or_checkpoint
+        if isinstance(run_or_checkpoint, Checkpoint)
+        else load_checkpoint(find_checkpoint(run_or_checkpoint))
+    )
     described = checkpoint.header.get("model", {})
     name, arguments = described.get("name"), described.get("config", {})
     if name not in MODELS:

@@ -37,13 +37,15 @@ class ModelSection(Section):
 class DataSection(Section):
     """What to learn from."""
 
-    #: "mnist", or the path of a folder of images, a .npy or a .npz file.
+    #: "mnist", or the path of a folder of images or of IDX or .amat files, or of one such file, a
+    #: .npy or a .npz file. A run stores it absolute.
     name: Annotated[str, Field(strict=True, min_length=1)] = "mnist"
     #: Folder that holds the official MNIST files.
     data_dir: Annotated[str, Field(strict=True, min_length=1)] | None = None
     #: May missing files be fetched from the public mirrors?
     download: Flag = True
-    #: Height and width in pixels, one number for a square; absent: as the images are.
+    #: Height and width in pixels, one number for a square; absent: as the images are. Images of one
+    #: size that fit are padded with zeros, others scaled.
     size: tuple[Count, Count] | None = None
     #: "epoch" draws new Bernoulli pixels each epoch, "fixed" once and for all.
     binarise: Literal["none", "fixed", "epoch"] = "none"

@@ -26,7 +26,8 @@ else:
 
 Table = dict[str, Any]
 
-#: Keys whose value may change when a run is resumed: none of them changes the numbers already made.
+#: Keys whose value may change when a run is resumed: none of them changes the numbers already made
+#: (data that is named again is held to the checksum of the run's own).
 CHANGEABLE = (
     "train.epochs",
     "train.steps",
@@ -40,6 +41,7 @@ CHANGEABLE = (
     "train.threads",
     "train.tensorboard",
     "train.animation",
+    "data.name",
     "data.data_dir",
     "data.download",
 )

@@ -12,7 +12,12 @@ from rich.console import Console
 
 from drawgan_fast.errors import DrawganError, UsageError
 from drawgan_fast.files import disk_error
-from drawgan_fast.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from drawgan_fast.training.checkpoint import (
+    Checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    run_of,
+)
 from drawgan_fast.training.config import Config
 from drawgan_fast.training.config_load import (
     check_changes,
@@ -31,13 +36,11 @@ from drawgan_fast.training.pictures import (
     write_reconstruction,
 )
 from drawgan_fast.training.progress import TrainingProgress
+from drawgan_fast.training.run_data import check_same_data, load_data, with_absolute_data
 from drawgan_fast.training.run_folder import RunFolder
 from drawgan_fast.training.seeds import INIT_STREAM, seed_step
 from drawgan_fast.training.setup import (
     backend_in_use,
-    check_same_data,
-    fingerprint,
-    load_data,
     pick_device,
     run_length,
     threads_in_use,
@@ -85,8 +88,9 @@ def train(
         config: from :func:`load_config`; ``None``: the preset ``quick``, or the resumed run's own.
         out: folder of a new run; ``None``: ``runs/<preset>-<model>-<n>``.
         resume: run folder, or one of its checkpoints, to continue.
-        settings: with ``resume``, ``"key=value"`` changes (only those of ``CHANGEABLE``); for a
-            new run give them to :func:`load_config`.
+        settings: with ``resume``, ``"key=value"`` changes (only those of ``CHANGEABLE``); data
+            that has moved is named again by ``data.name`` or ``data.data_dir`` and known by its
+            checksum. For a new run give them to :func:`load_config`.
         console: where progress goes; ``None``: the standard error.
 
     Returns:
@@ -113,6 +117,7 @@ def train(
 def _start(
     config: Config, out: Path | str | None, console: Console, say: Callable[[str], None]
 ) -> RunResult:
+    config = with_absolute_data(config)
     # Everything that can be wrong with the request comes before the folder is made.
     if out is not None:
         RunFolder.refuse_existing(Path(out))
@@ -139,13 +144,20 @@ def _resume(
 ) -> RunResult:
     chosen = path if path.is_file() else None
     if chosen is not None:
-        path = chosen.parent.parent
+        run = run_of(chosen)
+        if run is None:
+            raise UsageError(
+                f"{str(chosen)!r} lies outside of its run folder, which --resume continues: give "
+                "the run folder or a checkpoint in its checkpoints/ (evaluate and sample take "
+                "this file as it is)"
+            )
+        path = run
     elif not path.exists():
         raise UsageError(f"there is no run {str(path)!r} to resume; check the path")
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(RunFolder.open(path))
         stored = folder.config()
-        config = override(config if config is not None else stored, settings)
+        config = with_absolute_data(override(config if config is not None else stored, settings))
         check_changes(stored, config, str(path))
         found = list_checkpoints(folder.checkpoints)
         checkpoint: Checkpoint | None = None
@@ -159,11 +171,10 @@ def _resume(
         device = pick_device(config.train.device)
         stack.enter_context(backend_in_use(config.train.backend))
         stack.enter_context(threads_in_use(threads))
-        data = load_data(config.data, say)
+        data = load_data(config.data, say, run=path)
         if checkpoint is not None:
-            check_same_data(
-                checkpoint.header.get("data", {}), fingerprint(data), data.source, checkpoint.path
-            )
+            then = checkpoint.header.get("data", {})
+            check_same_data(then, data, checkpoint.path, "or start a new run")
         seed_step(config.train.seed, INIT_STREAM)
         model = build_model(config.model.name, config.model.options, data.image_size, data.channels)
         trainer = Trainer(config, model.to(device), data.to(device), folder)

@@ -29,6 +29,7 @@ import torch
 from drawgan_fast._version import __version__
 from drawgan_fast.errors import DrawganError, UsageError
 from drawgan_fast.files import disk_error, remove_temporaries, write_atomically
+from drawgan_fast.training.checkpoint import Checkpoint, load_checkpoint, run_of
 from drawgan_fast.training.config import Config
 from drawgan_fast.training.config_load import config_from_table, config_to_toml, read_toml
 
@@ -177,13 +178,31 @@ class RunFolder:
         write_atomically(self.path / "environment.json", f"{text}\n".encode())
 
 
-def read_config(run: Path | str) -> Config:
-    """The resolved configuration of a run folder.
+def read_config(run_or_checkpoint: Path | str | Checkpoint) -> Config:
+    """The resolved configuration of a run, from its folder or from the header of a checkpoint.
+
+    Args:
+        run_or_checkpoint: a run folder, or a checkpoint. One that lies in its run gives the run's
+            present configuration, which may name data that has moved since it was written.
 
     Raises:
         UsageError, DrawganError: there is none, or it has been damaged.
     """
-    return config_from_table(read_toml(Path(run) / "config.toml"))
+    if not isinstance(run_or_checkpoint, Checkpoint):
+        path = Path(run_or_checkpoint)
+        if not path.is_file():
+            return config_from_table(read_toml(path / "config.toml"))
+        run_or_checkpoint = load_checkpoint(path)
+    run = run_of(run_or_checkpoint.path)
+    if run is not None:
+        return config_from_table(read_toml(run / "config.toml"))
+    try:
+        return config_from_table(run_or_checkpoint.header.get("config", {}))
+    except UsageError as error:
+        raise DrawganError(
+            f"the configuration in checkpoint {str(run_or_checkpoint.path)!r} is none of this "
+            f"version's: {error}"
+        ) from None
 
 
 def environment() -> dict[str, Any]:

@@ -1,17 +1,15 @@
-"""What a run needs before its first step: device, backend, threads and data, each checked."""
+"""What a run needs before its first step: device, backend, threads and length, each checked."""
 
 from __future__ import annotations
 
 import contextlib
-import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
-from drawgan_fast.errors import DrawganError, UsageError
-from drawgan_fast.training.config import Config, DataSection
+from drawgan_fast.errors import UsageError
+from drawgan_fast.training.config import Config
 
 if TYPE_CHECKING:
     from drawgan_fast.data import ImageData
@@ -69,43 +67,6 @@ def threads_in_use(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def load_data(section: DataSection, say: Callable[[str], None]) -> ImageData:
-    """The training images of a configuration, at the size it asks for, on the CPU.
-
-    Args:
-        section: ``[data]``.
-        say: told what people should know, such as which images are used instead.
-
-    Raises:
-        DrawganError: from the data room: absent, damaged, of the wrong kind.
-    """
-    from drawgan_fast.data import load
-
-    folder = Path(section.data_dir) if section.data_dir is not None else None
-    data = load(section.name, "train", data_dir=folder, download=section.download, notify=say)
-    return data if section.size is None else data.resized(section.size)
-
-
-def fingerprint(data: ImageData) -> dict[str, Any]:
-    """What tells these images from others: their number and the CRC-32 of their pixels."""
-    pixels = data.images.cpu().contiguous().numpy()
-    return {"name": data.name, "images": len(data), "crc32": zlib.crc32(pixels.data)}
-
-
-def check_same_data(stored: dict[str, Any], now: dict[str, Any], source: str, path: Path) -> None:
-    """A run goes on with the images it began with.
-
-    Raises:
-        DrawganError: these are others.
-    """
-    if (stored.get("images"), stored.get("crc32")) != (now["images"], now["crc32"]):
-        raise DrawganError(
-            f"checkpoint {str(path)!r} was trained on other images: {stored.get('images')} of "
-            f"{stored.get('name')!r} then, {now['images']} of {now['name']!r} now ({source}); "
-            "name the folder of the first ones with data.data_dir, or start a new run"
-        )
 
 
 def run_length(config: Config, data: ImageData) -> tuple[int, int]:

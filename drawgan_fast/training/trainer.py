@@ -26,9 +26,10 @@ from drawgan_fast.training.metrics_log import MetricsLog
 from drawgan_fast.training.optimizers import AveragedWeights, make_optimizers
 from drawgan_fast.training.pictures import write_samples
 from drawgan_fast.training.progress import TrainingProgress
+from drawgan_fast.training.run_data import fingerprint
 from drawgan_fast.training.run_folder import RunFolder
 from drawgan_fast.training.seeds import seed_step
-from drawgan_fast.training.setup import fingerprint, run_length
+from drawgan_fast.training.setup import run_length
 from drawgan_fast.training.step import TrainingStep, recorder
 
 if TYPE_CHECKING:
