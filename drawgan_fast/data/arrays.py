@@ -7,14 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 
 from drawgan_fast.data.dataset import ImageData
-from drawgan_fast.data.levels import Range, find_levels
-from drawgan_fast.data.pixels import Channels, check_channels, split_mask, with_channels
+from drawgan_fast.data.frame import Size
+from drawgan_fast.data.pixels import Channels, Split, check_channels
+from drawgan_fast.data.splits import Stored, assemble
 from drawgan_fast.errors import DrawganError
 
 _IMAGE_KEYS = ("images", "x", "arr_0")
@@ -24,8 +23,9 @@ _MOST_CLASSES = 1 << 16  # a classifier has an output for each number up to the 
 
 def load_array(
     path: Path,
-    split: Literal["train", "test"],
+    split: Split,
     *,
+    size: Size | None = None,
     channels: Channels = "auto",
     notify: Callable[[str], None] = lambda line: None,
 ) -> ImageData:
@@ -41,6 +41,8 @@ def load_array(
             :func:`~drawgan_fast.data.levels.find_levels`; [n, H, W], [n, H, W, C] or [n, C, H, W]
             with C 1 or 3. Labels are whole numbers [n] from 0.
         split: ``"train"`` or ``"test"``.
+        size: (H, W) that all are brought to, see :func:`~drawgan_fast.data.frame.placement`;
+            needed where the splits differ.
         channels: 1 for grey, 3 for colour, ``"auto"`` for what is stored.
         notify: takes one line for people where the range decided what the levels are.
 
@@ -64,7 +66,7 @@ def load_array(
     own, other = (_keys(name) for name in (split, "test" if split == "train" else "train"))
     key, label_key = _first(arrays, own[0]), _first(arrays, own[1])
     is_split = key is not None
-    beside = arrays.get(_first(arrays, other[0]) or "") if is_split else None
+    beside_key = _first(arrays, other[0]) if is_split else None
     if key is None:
         key, label_key = _first(arrays, _IMAGE_KEYS), _first(arrays, _LABEL_KEYS)
     if key is None:
@@ -73,27 +75,23 @@ def load_array(
             f"{', '.join((*_IMAGE_KEYS, *own[0][:2]))}, found {', '.join(arrays) or 'none'}."
         )
     name = f"{path} ({key})"
-    stored = channels_last(arrays[key], name)
-    ranged = [stored]
-    if beside is not None and beside.size and beside.dtype == stored.dtype:
-        ranged.append(beside)  # one scale for both splits, be one of them darker
-    levels, line = find_levels(Range.of(ranged, name), name)
-    if line:
-        notify(line)
-    images = levels.to_bytes(stored)
+    images = channels_last(arrays[key], name)
     labels = None
     if label_key is not None:
         labels = class_labels(arrays[label_key], len(images), f"{path} ({label_key})")
-    if not is_split:
-        mask = split_mask(len(images), split, str(path))
-        images, labels = images[mask], None if labels is None else labels[mask]
-    if channels != "auto":
-        images = with_channels(images, channels)
-    return ImageData(
-        torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
-        None if labels is None else torch.from_numpy(labels),
-        path.stem,
-        f"{len(images):,} images in {path} ({split})",
+    beside = None
+    if beside_key is not None:
+        beside = channels_last(arrays[beside_key], f"{path} ({beside_key})")
+    elif is_split:
+        beside = images[:0]  # split already, and the other part is elsewhere
+    return assemble(
+        Stored(images, labels, name),
+        beside,
+        split,
+        size=size,
+        channels=channels,
+        title=path.stem,
+        notify=notify,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drawgan_fast.data.frame import padded, placement, rounded, scaled
+from drawgan_fast.data.frame import framed, placement
 from drawgan_fast.errors import DrawganError
 
 Binarise = Literal["none", "fixed", "epoch"]
@@ -131,13 +131,7 @@ class ImageData:
             raise ValueError(f"size must be at least 1 pixel on each side, got {(height, width)}")
         frame = (height, width)
         how = placement({self.image_size}, frame)
-        if how == "as is":
-            return self
-        if how == "padded":
-            return replace(self, images=padded(self.images, frame))
-        # In pieces: floats of the whole set would take four times its memory.
-        pieces = [rounded(scaled(piece, frame)) for piece in self.images.split(4096)]
-        return replace(self, images=torch.cat(pieces))
+        return self if how == "as is" else replace(self, images=framed(self.images, frame, how))
 
     def binarised(self, seed: int = 0) -> ImageData:
         """Every pixel drawn once as Bernoulli(g/255): bytes that are 0 or 255.

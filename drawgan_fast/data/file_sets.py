@@ -10,17 +10,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 
 from drawgan_fast.data.arrays import channels_last, class_labels
 from drawgan_fast.data.binary_text import read_binary_text
 from drawgan_fast.data.dataset import ImageData
+from drawgan_fast.data.frame import Size
 from drawgan_fast.data.idx import looks_like_idx, read_idx
-from drawgan_fast.data.levels import Range, find_levels
-from drawgan_fast.data.pixels import Channels, check_channels, split_mask, with_channels
+from drawgan_fast.data.pixels import Channels, Split, check_channels
+from drawgan_fast.data.splits import Stored, assemble
 from drawgan_fast.errors import UsageError
 
 # Of canonical() names.
@@ -112,8 +111,9 @@ def set_of(path: Path) -> FileSet | None:
 
 def load_set(
     files: FileSet,
-    split: Literal["train", "test"],
+    split: Split,
     *,
+    size: Size | None = None,
     channels: Channels = "auto",
     notify: Callable[[str], None] = lambda line: None,
 ) -> ImageData:
@@ -123,6 +123,7 @@ def load_set(
         files: from :func:`find_set` or :func:`set_of`. Where only one file of images is there it
             is split 90/10 by a permutation that is always the same.
         split: ``"train"`` or ``"test"``.
+        size: (H, W) that all are brought to, see :func:`~drawgan_fast.data.frame.placement`.
         channels: 1 for grey, 3 for colour, ``"auto"`` for what is stored.
         notify: takes one line for people for each: no labels, no test file, a validation file that
             is not used, EMNIST turned upright, levels decided by their range.
@@ -136,32 +137,24 @@ def load_set(
     check_channels(channels)
     is_split = {"train", "test"} <= files.files.keys()
     path = files.files[split] if is_split else next(iter(files.files.values()))
-    stored, labels = _read(files, path, notify)
-    read = [stored]
+    images, labels = _read(files, path, notify)
+    beside = None
     if is_split:
-        other = files.files["test" if split == "train" else "train"]
-        read.append(_images(files, other))
+        beside = _images(files, files.files["test" if split == "train" else "train"])
         if "valid" in files.files:
             notify(f"{files.files['valid']} is left out: training and test images are used.")
     elif "all" not in files.files:
         notify(f"{path} is the only file of images: a tenth of it is kept for testing.")
     if not files.upright:
         notify(f"{files.folder}: EMNIST's files hold columns first; its images are turned upright.")
-    name = str(path)
-    levels, line = find_levels(Range.of(read, name), name)
-    if line:
-        notify(line)
-    images = levels.to_bytes(stored)
-    if not is_split:
-        mask = split_mask(len(images), split, name)
-        images, labels = images[mask], None if labels is None else labels[mask]
-    if channels != "auto":
-        images = with_channels(images, channels)
-    return ImageData(
-        torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
-        None if labels is None else torch.from_numpy(labels),
-        files.name,
-        f"{len(images):,} images in {path} ({split})",
+    return assemble(
+        Stored(images, labels, str(path)),
+        beside,
+        split,
+        size=size,
+        channels=channels,
+        title=files.name,
+        notify=notify,
     )
 
 

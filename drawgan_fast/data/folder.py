@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from drawgan_fast.data.dataset import ImageData
 from drawgan_fast.data.finding import Found, find_images, suffixes
 from drawgan_fast.data.frame import Size
 from drawgan_fast.data.image_file import read_picture
-from drawgan_fast.data.pixels import Channels, check_channels, split_mask
+from drawgan_fast.data.pixels import Channels, Split, check_channels, split_mask
 from drawgan_fast.data.stacking import stack
 from drawgan_fast.errors import DrawganError
 
@@ -27,7 +26,7 @@ _VALIDATION = frozenset(("val", "valid", "validation"))
 
 def load_folder(
     folder: Path,
-    split: Literal["train", "test"],
+    split: Split,
     *,
     size: Size | None = None,
     channels: Channels = "auto",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,6 +39,25 @@ def fits(size: Size, frame: Size) -> bool:
     (True, False)
     """
     return size[0] <= frame[0] and size[1] <= frame[1]
+
+
+def framed(
+    images: Tensor,  # uint8 [n, C, H, W]
+    frame: Size,
+    how: Placement,
+) -> Tensor:  # uint8 [n, C, *frame]
+    """Bytes of one size brought into a frame.
+
+    >>> import torch
+    >>> framed(torch.full((1, 1, 2, 2), 9, dtype=torch.uint8), (1, 1), "scaled").item()
+    9
+    """
+    if how == "padded":
+        return padded(images, frame)
+    if how == "as is" or images.shape[-2:] == frame:
+        return images
+    # In pieces: floats of the whole set would take four times its memory.
+    return torch.cat([rounded(scaled(piece, frame)) for piece in images.split(4096)])
 
 
 def padded(

@@ -32,6 +32,7 @@ class Picture:
         low, high: its least and its largest level.
         grey: whether no pixel of the file has a colour.
         unreadable_exif: the file has EXIF data that do not say how it lies.
+        more: whether the file holds further pictures (an animation, pages).
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Picture:
     high: int
     grey: bool
     unreadable_exif: bool
+    more: bool
 
     def scaled(self, frame: Size) -> np.ndarray:
         """The pixels scaled to a frame, [*frame, 1 or 3].
@@ -60,7 +62,7 @@ class Picture:
 def read_picture(path: Path, frame: Size | None = None) -> Picture:
     """Read one image file, turned upright as its EXIF data says.
 
-    Transparent pixels are laid on white, and of an animation the first frame is taken.
+    Transparent pixels are laid on white, and of several frames or pages the first is taken.
 
     Args:
         path: any file that Pillow reads.
@@ -74,6 +76,7 @@ def read_picture(path: Path, frame: Size | None = None) -> Picture:
 
     try:
         with Image.open(path) as file:
+            more = bool(getattr(file, "is_animated", False))
             file.load()
             image, unreadable_exif = _upright(file)
     except Exception as error:  # Pillow's readers pass on whatever damaged bytes lead them to
@@ -98,6 +101,7 @@ def read_picture(path: Path, frame: Size | None = None) -> Picture:
         int(pixels.max()),
         is_grey(pixels),
         unreadable_exif,
+        more,
     )
     if frame is not None and not fits(picture.size, frame):
         return replace(picture, pixels=picture.scaled(frame))

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from drawgan_fast.data.mnist import SUBSET, Split, load_mnist
+from drawgan_fast.data.mnist import SUBSET, load_mnist
+from drawgan_fast.data.pixels import Split
 from drawgan_fast.errors import DrawganError
 
 PER_CLASS: dict[Split, int] = {"train": 500, "test": 100}

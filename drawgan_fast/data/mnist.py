@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,9 +19,8 @@ import torch
 from drawgan_fast.data.dataset import ImageData
 from drawgan_fast.data.file_sets import files_in
 from drawgan_fast.data.idx import ChecksumError, read_idx
+from drawgan_fast.data.pixels import Split
 from drawgan_fast.errors import DrawganError
-
-Split = Literal["train", "test"]
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

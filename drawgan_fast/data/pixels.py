@@ -9,13 +9,14 @@ import numpy as np
 from drawgan_fast.errors import DrawganError, UsageError
 
 Channels = Literal["auto", 1, 3]
+Split = Literal["train", "test"]
 
 TEST_SHARE = 0.1
 _SPLIT_SEED = 20150216  # any constant: the split must be the same for everybody, for ever
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 1/65536, as Pillow rounds it
 
 
-def split_mask(count: int, split: Literal["train", "test"], name: str) -> np.ndarray:
+def split_mask(count: int, split: Split, name: str) -> np.ndarray:
     """Which of ``count`` images belong to ``split``: 90 % or 10 % by a fixed permutation.
 
     Args:

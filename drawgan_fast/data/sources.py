@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from drawgan_fast.data.arrays import load_array
 from drawgan_fast.data.dataset import ImageData
 from drawgan_fast.data.file_sets import find_set, load_set, set_of
 from drawgan_fast.data.folder import load_folder
-from drawgan_fast.data.mnist import Split, load_mnist, on_stderr
-from drawgan_fast.data.pixels import Channels, check_channels
+from drawgan_fast.data.mnist import load_mnist, on_stderr
+from drawgan_fast.data.pixels import Channels, Split, check_channels
 from drawgan_fast.errors import UsageError
 
 NAMES = ("mnist",)
@@ -25,7 +25,7 @@ FORMS = (
 
 def load(
     name_or_path: str | Path,
-    split: Literal["train", "test"],
+    split: Split,
     *,
     data_dir: Path | None = None,
     download: bool = True,
@@ -106,14 +106,14 @@ def _load_path(
         files = find_set(path)
         if files is None:
             return load_folder(path, split, size=size, channels=channels, notify=notify)
-        return load_set(files, split, channels=channels, notify=notify)
+        return load_set(files, split, size=size, channels=channels, notify=notify)
     if not path.exists():
         raise UsageError(
             f"there is no data set or path {str(path)!r}: give {', '.join(NAMES)}, {FORMS}"
         )
     if path.suffix.lower() in (".npy", ".npz"):
-        return load_array(path, split, channels=channels, notify=notify)
+        return load_array(path, split, size=size, channels=channels, notify=notify)
     files = set_of(path)
     if files is None:
         raise UsageError(f"{path} is no data set: give {FORMS}")
-    return load_set(files, split, channels=channels, notify=notify)
+    return load_set(files, split, size=size, channels=channels, notify=notify)

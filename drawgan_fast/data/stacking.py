@@ -55,12 +55,15 @@ def stack(
     levels = _levels(pictures, name, notify)
     if channels == "auto":
         channels = 1 if all(picture.grey for picture in pictures) else 3
-    unreadable = [picture.path.name for picture in pictures if picture.unreadable_exif]
-    if unreadable:
-        notify(
-            f"{name}: the EXIF data of {len(unreadable):,} images cannot be read ({unreadable[0]}"
-            f"{', ...' if len(unreadable) > 1 else ''}); they are taken as they lie."
-        )
+    _tell(
+        [p for p in pictures if p.unreadable_exif],
+        "EXIF data that cannot be read, images taken as they lie",
+        name,
+        notify,
+    )
+    _tell(
+        [p for p in pictures if p.more], "files of several pictures, the first taken", name, notify
+    )
     images = []
     for picture, wanted in zip(pictures, chosen.tolist()):
         if not wanted:
@@ -73,6 +76,12 @@ def stack(
         channels_first = torch.from_numpy(stacked.transpose(0, 3, 1, 2))
         stacked = padded(channels_first, frame).numpy().transpose(0, 2, 3, 1)
     return stacked
+
+
+def _tell(group: list[Picture], what: str, name: str, notify: Callable[[str], None]) -> None:
+    if group:
+        such = f"{group[0].path.name}{', ...' if len(group) > 1 else ''}"
+        notify(f"{name}: {what}: {len(group):,} ({such})")
 
 
 def _check_sizes(pictures: Sequence[Picture]) -> None:

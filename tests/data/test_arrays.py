@@ -85,6 +85,28 @@ def test_what_is_split_stays_split(tmp_path: Path, keys: tuple[str, ...]) -> Non
     assert test.labels.tolist() == list(range(15, 20))
 
 
+@pytest.mark.parametrize("form", ["npz", "idx"])
+def test_splits_of_different_sizes_are_brought_to_one_or_refused(tmp_path: Path, form: str) -> None:
+    train, test = np.full((5, 6, 6), 200, np.uint8), np.full((5, 9, 9), 200, np.uint8)
+    path = tmp_path / "a.npz" if form == "npz" else tmp_path
+    if form == "npz":
+        np.savez(path, x_train=train, x_test=test)
+    else:
+        for name, array in (("train", train), ("t10k", test)):
+            header = bytes((0, 0, 8, 3)) + np.array(array.shape, ">u4").tobytes()
+            (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(header + array.tobytes())
+    for split in ("train", "test"):
+        with pytest.raises(DrawganError, match=r"differ in size.*data\.size"):
+            load(path, split, notify=lambda _: None)
+        images = load(path, split, size=12, notify=lambda _: None).images
+        assert images.unique().tolist() == [200]  # both scaled, none padded
+
+
+def test_colour_in_one_split_is_colour_in_both(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=IMAGES, x_test=IMAGES[..., 0])
+    assert load(tmp_path / "a.npz", "test").channels == 3
+
+
 def test_channels_and_size(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", IMAGES)
     grey = load(tmp_path / "a.npy", "test", channels=1, size=(9, 8))

@@ -298,6 +298,28 @@ class TestWhatIsLeftOut:
         assert read_picture(plain / "spoilt.jpg").size == (4, 6)
         read_picture(plain / "torn.jpg")
 
+    def test_of_several_frames_the_first_is_taken_with_a_word(self, plain: Path) -> None:
+        frames = [Image.new("L", (6, 4), level) for level in (210, 220)]
+        frames[0].save(plain / "moving.gif", save_all=True, append_images=frames[1:])
+        lines: list[str] = []
+        train, test = (load(plain, split, notify=lines.append) for split in ("train", "test"))
+        assert max(levels(train) + levels(test)) == 210
+        assert "files of several pictures, the first taken: 1 (moving.gif)" in lines[0]
+
+    def test_exif_that_cannot_be_read_is_told(
+        self, plain: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(self: object) -> None:
+            raise SyntaxError("not a TIFF file")
+
+        monkeypatch.setattr(Image.Image, "getexif", broken)
+        monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.getexif", broken)
+        lines: list[str] = []
+        assert len(load(plain, "train", notify=lines.append)) == 27
+        assert (
+            "EXIF data that cannot be read, images taken as they lie: 30 (00.png, ...)" in lines[1]
+        )
+
 
 class TestSplitNames:
     @pytest.mark.parametrize(
