@@ -83,7 +83,16 @@ def say(line: str) -> None:
 
 
 def toml_string(value: str | Path) -> str:
-    """A string as TOML writes it, for a setting whose value must not be read as something else."""
+    """A string as TOML writes it, for a setting whose value must not be read as something else.
+
+    Raises:
+        UsageError: it is a path whose bytes are no UTF-8.
+    """
     import json
 
-    return json.dumps(str(value))
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!a} is no UTF-8: rename it, or give a link to it") from None
+    return json.dumps(text)

@@ -43,7 +43,7 @@ class Found:
             return None
         kinds = []
         for reason, paths in self.left_out.items():
-            names = [path.relative_to(folder).as_posix() for path in paths[:_NAMED]]
+            names = sorted(path.relative_to(folder).as_posix() for path in paths)[:_NAMED]
             more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
             kinds.append(f"{reason}: {', '.join(names)}{more}")
         count = sum(len(paths) for paths in self.left_out.values())

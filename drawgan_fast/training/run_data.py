@@ -62,6 +62,9 @@ def load_data(
 def with_absolute_data(config: Config) -> Config:
     """The configuration with its data named so that it is found from anywhere.
 
+    Raises:
+        UsageError: a path is no UTF-8, as the configuration file is.
+
     >>> from drawgan_fast.training import load_config
     >>> config = load_config(settings=["data.name=x.npy"], check_model=False)
     >>> Path(with_absolute_data(config).data.name).is_absolute()
@@ -75,6 +78,12 @@ def with_absolute_data(config: Config) -> Config:
         "name": absolute(data.name),
         "data_dir": None if folder is None else str(folder),
     }
+    for path in filter(None, changed.values()):
+        if path != path.encode(errors="ignore").decode():  # bytes that Python kept as surrogates
+            raise UsageError(
+                f"the path of the data, {path!a}, is no UTF-8, and a run's config.toml has to hold "
+                "it: rename the folder, or give a link to it from another one"
+            )
     return config.model_copy(update={"data": data.model_copy(update=changed)})
 
 

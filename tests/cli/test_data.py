@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,19 @@ class TestMovedData:
             outcome = drawgan(*command, "--data", "data", "--data-dir", "data")
             assert outcome.code == 2
             assert "leave one away" in outcome.err
+
+    def test_a_path_that_is_no_utf8(
+        self, drawgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It cannot stand in the run's config.toml."""
+        folder = images(tmp_path / os.fsdecode(b"caf\xe9"), [(8, 8)] * 40)
+        monkeypatch.chdir(folder)
+        for data in (".", folder):
+            outcome = drawgan("train", *VAE, "--data", data, "--out", "run")
+            assert outcome.code == 2
+            assert "caf\\udce9" in outcome.err
+            assert "is no UTF-8" in outcome.err
+        assert not (folder / "run").exists()
 
     def test_resume_takes_the_folder_of_the_digits(
         self, drawgan, run_folder: Path, tmp_path: Path
