@@ -25,6 +25,7 @@ from drawgan_fast.errors import UsageError
 # Of canonical() names.
 _IDX = re.compile(r"(?P<set>.*?)(?P<split>train|t10k|test)-images-idx3-ubyte")
 _TEXT = re.compile(r"(?P<set>.*?)(?P<split>train|valid|test)\.amat")
+_SET_FILE = re.compile(r"idx\d|\.amat$")
 _SPLITS = {"t10k": "test"}
 _UNPACKED = ("raw", "gzip")  # folders that say nothing about what they hold
 
@@ -59,17 +60,18 @@ def canonical(name: str) -> str:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Files of a folder by their canonical names; of two with one such name the packed one.
+    """IDX and .amat files of a folder by their canonical names; of two of a name the packed one.
 
     A folder that holds a file of its own name, as some archives unpack to, counts as that file.
 
-    >>> list(files_in(Path(__file__).parent / "assets"))
-    ['license-mnist.txt', 'mnist_subset.npz']
+    >>> files_in(Path(__file__).parent)
+    {}
     """
     if not folder.is_dir():
         return {}
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix != ".gz", path.name)):
+    named = [path for path in folder.iterdir() if _SET_FILE.search(canonical(path.name))]
+    for path in sorted(named, key=lambda path: (path.suffix != ".gz", path.name)):
         file = path / path.name if path.is_dir() else path
         if file.is_file():
             found.setdefault(canonical(path.name), file)

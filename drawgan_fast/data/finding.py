@@ -85,11 +85,10 @@ def find_images(folder: Path) -> Found:
     waiting = [folder]
     while waiting:  # links wait until all that is really there has been seen
         start = waiting.pop(0)
-        if start != folder and not _is_new(start, seen):
+        if _is_new(start, seen):
+            waiting += _walk(start, found, seen)
+        else:
             found.leave_out("the same folder again", start)
-            continue
-        links = _walk(start, found, seen)
-        waiting.extend(links)
     found.paths.sort(key=lambda path: path.relative_to(folder).as_posix())
     return found
 
@@ -100,7 +99,6 @@ def _walk(start: Path, found: Found, seen: set[tuple[int, int]]) -> list[Path]:
     folders = [start]
     while folders:
         place = folders.pop()
-        _is_new(place, seen)
         if is_run_folder(place):
             found.leave_out("run folder of this program", place)
             continue
@@ -113,8 +111,8 @@ def _walk(start: Path, found: Found, seen: set[tuple[int, int]]) -> list[Path]:
                     folders.append(path)
                 else:
                     found.leave_out("the same folder again", path)
-            elif path.suffix.lower() in suffixes():
-                found.paths.append(path)
+            elif path.suffix.lower() in suffixes() and (entry.is_file() or entry.is_symlink()):
+                found.paths.append(path)  # of a broken link the reader says so
             else:
                 broken = entry.is_symlink() and not path.exists()
                 found.leave_out("broken link" if broken else "no image", path)

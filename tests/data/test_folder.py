@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,12 @@ class TestLinks:
         train, test = (load(plain, split, notify=lines.append) for split in ("train", "test"))
         assert sorted(levels(train) + levels(test)) == [*range(30), 99]
         assert "the same folder again: again, alias" in lines[0]
+
+    def test_what_is_no_file_is_not_waited_for(self, plain: Path) -> None:
+        os.mkfifo(plain / "pipe.png")
+        lines: list[str] = []
+        assert len(load(plain, "train", notify=lines.append)) == 27
+        assert "no image: pipe.png" in lines[0]
 
     def test_a_broken_link_is_named(self, plain: Path) -> None:
         (plain / "gone").symlink_to(plain / "nowhere")
