@@ -44,7 +44,8 @@ def load_array(
         size: (H, W) that all are brought to, see :func:`~drawgan_fast.data.frame.placement`;
             needed where the splits differ.
         channels: 1 for grey, 3 for colour, ``"auto"`` for what is stored.
-        notify: takes one line for people where the range decided what the levels are.
+        notify: takes one line for people for arrays that are left out, and where the range decided
+            what the levels are.
 
     Returns:
         uint8 images [n, C, H, W] (rounded to 1/255) and labels.
@@ -74,6 +75,10 @@ def load_array(
             f"{path} has no {split} images: expected one of the arrays "
             f"{', '.join((*_IMAGE_KEYS, *own[0][:2]))}, found {', '.join(arrays) or 'none'}."
         )
+    used = {key, label_key, beside_key, _first(arrays, other[1]) if is_split else None}
+    unused = [stored for stored in arrays if stored not in used]
+    if unused:
+        notify(f"{path}: left out {len(unused)} (other arrays: {', '.join(unused)})")
     name = f"{path} ({key})"
     images = channels_last(arrays[key], name)
     labels = None

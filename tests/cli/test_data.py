@@ -80,6 +80,15 @@ class TestMovedData:
         outcome = drawgan("train", "--resume", run, "--set", "train.steps=3")
         assert outcome.code == 0, outcome.err
 
+    def test_a_run_of_before_with_a_relative_path(self, drawgan, run: Path, tmp_path: Path) -> None:
+        text = (run / "config.toml").read_text().replace(f'"{tmp_path / "data"}"', '"data"')
+        (run / "config.toml").write_text(text)
+        assert read_config(run).data.name == "data"
+        assert (outcome := drawgan("evaluate", run, *SCORES)).code == 0, outcome.err
+        outcome = drawgan("train", "--resume", run, "--set", "train.steps=3")
+        assert outcome.code == 0, outcome.err
+        assert read_config(run).data.name == str(tmp_path / "data")
+
     def test_moved_data_is_named_again_and_resumes_bit_for_bit(
         self, drawgan, run: Path, tmp_path: Path
     ) -> None:

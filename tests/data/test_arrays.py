@@ -102,6 +102,14 @@ def test_splits_of_different_sizes_are_brought_to_one_or_refused(tmp_path: Path,
         assert images.unique().tolist() == [200]  # both scaled, none padded
 
 
+def test_other_arrays_are_left_out_by_name(tmp_path: Path) -> None:
+    images = {f"x_{split}": IMAGES for split in ("train", "val", "test")}
+    np.savez(tmp_path / "a.npz", **images, y_train=np.arange(20), y_test=np.arange(20))
+    lines: list[str] = []
+    load(tmp_path / "a.npz", "train", notify=lines.append)
+    assert lines == [f"{tmp_path / 'a.npz'}: left out 1 (other arrays: x_val)"]
+
+
 def test_colour_in_one_split_is_colour_in_both(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=IMAGES, x_test=IMAGES[..., 0])
     assert load(tmp_path / "a.npz", "test").channels == 3

@@ -289,6 +289,7 @@ class TestWhatIsLeftOut:
             ).save(file, form)
         assert sum(len(load(plain, split)) for split in ("train", "test")) == 31
 
+    @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own words
     def test_a_broken_exif_field_costs_nothing_but_a_word(self, plain: Path) -> None:
         exif = Image.new("L", (1, 1)).getexif()
         exif[0x0112] = 6
