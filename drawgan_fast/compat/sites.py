@@ -165,8 +165,9 @@ def bind(function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]
 
 
 def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of a function's parameters, in the order of positional arguments."""
-    return tuple(inspect.signature(function).parameters)
+    """Names of a function's parameters, in the order of positional arguments; not ``*args``."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
 
 
 def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:

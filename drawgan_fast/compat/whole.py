@@ -148,6 +148,8 @@ def _arguments(model: nn.Module, given: dict[str, Any], image: str) -> Arguments
         NotAccelerated: a tensor that is no image.
     """
     names, defaults = parameter_names(model.forward), defaults_of(model.forward)
+    if given.keys() - set(names):
+        raise _not_standard("its forward is given more than its parameters name")
     others = {name: given.get(name, defaults.get(name)) for name in names if name != image}
     for name, value in others.items():
         if isinstance(value, Tensor) or not all(

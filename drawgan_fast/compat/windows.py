@@ -182,6 +182,8 @@ def _arguments(
     for call in calls:
         if not all(is_float(call.arguments.get(name)) for name in tensors):
             raise NotAccelerated(f"{site.label} is called in different ways by one forward pass")
+        if call.arguments.keys() - set(names):
+            raise NotAccelerated(f"{site.label} is given more than its parameters name")
         for name in names:
             value = call.arguments.get(name, defaults.get(name))
             if name in tensors or any(value is layer for layer in layers):

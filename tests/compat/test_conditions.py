@@ -335,6 +335,19 @@ def test_results(fuse: bool, kind: str) -> None:
 
 
 @FUSE
+def test_a_constant_that_equals_the_batch_of_a_probe_stays_one(fuse: bool) -> None:
+    class Seven(Switched):
+        def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+            self.seven = 7
+            return {"canvas": super().forward(x, *args, **kwargs), "n": 7, "count": len(x)}
+
+    torch.manual_seed(0)
+    both = Twins(Seven(), fuse=fuse)
+    for B in (7, 4, 1):
+        assert both.call(lambda m, B=B: m(images(B))) == fast(fuse)
+
+
+@FUSE
 @pytest.mark.parametrize("draws", ["own", "numpy", "random"])
 def test_generators_of_ones_own(fuse: bool, draws: str) -> None:
     torch.manual_seed(0)

@@ -13,7 +13,8 @@ from drawgan_fast.compat import NotAccelerated
 from drawgan_fast.errors import DrawganError
 from drawgan_fast.models import DRAW
 from tests.support.accelerating import accelerate
-from tests.support.other_draws import CONVENTIONS, CountFirst, Distributions, Lists
+from tests.support.other_draws import CONVENTIONS, Bound, CountFirst, Distributions, Lists
+from tests.support.twins import Twins
 
 
 def refused(model: nn.Module, match: str, **options: Any) -> None:
@@ -169,3 +170,124 @@ def test_a_forward_that_insists_on_float32() -> None:
         example=torch.rand(7, 63),
     )
     refused(Single(), r"in float32 it runs, so it insists on that somewhere \(\.float\(\)")
+
+
+def test_several_sizes_that_run_are_asked_about() -> None:
+    refused(
+        Bound(), r"runs on images of several sizes \(\[3, 6, 10\] and \[3, 3, 3\]\); give example="
+    )
+
+
+def test_no_forward() -> None:
+    class Entry(Lists):
+        forward = nn.Module.forward
+
+        def run(self, x: Tensor) -> None:
+            Lists.forward(self, x)
+
+    refused(Entry(), "Entry has no forward, which is what is looked at")
+
+
+def test_a_forward_that_moves_to_a_device_that_is_not_there() -> None:
+    class Moves(Lists):
+        def forward(self, x: Tensor) -> None:
+            super().forward(x.to("xpu"))
+
+    refused(Moves(), r"raises the same on a batch of images of every size tried: .*(xpu|XPU)")
+    refused(Moves(), r"forward raises .*(xpu|XPU)", example=torch.rand(7, 63))
+
+
+def test_numbers_that_are_never_finite() -> None:
+    class Broken(Lists):
+        def read(self, x: Tensor, x_hat: Tensor, h_dec: Tensor) -> Tensor:
+            return super().read(x, x_hat, h_dec) / 0.0 * 0.0
+
+    report = accelerate(Broken())
+    assert "read: gives no finite number on any window of the probe" in report.left
+
+
+def test_more_layers_in_the_posterior_are_named() -> None:
+    class Deep(Lists):
+        def __init__(self) -> None:
+            super().__init__()
+            self.deeper = nn.Linear(12, 12)
+
+        def sample(self, h_enc: Tensor, t: int) -> Tensor:
+            return super().sample(self.deeper(h_enc), t)
+
+    refused(
+        Deep(),
+        "between its cells it calls deeper, to_mu, to_log_sigma, where a scan has one layer or two",
+        fuse=True,
+    )
+
+
+def test_conditions_are_named() -> None:
+    class Labelled(Lists):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.LSTMCell(18 + 12 + 2, 12)
+            self.label = nn.Parameter(torch.ones(2))
+            self.encoder.register_forward_pre_hook(self._with_label)
+
+        def _with_label(self, module: nn.Module, args: Any) -> Any:
+            return torch.cat([args[0], self.label.expand(len(args[0]), 2)], 1), args[1]
+
+    refused(
+        Labelled(),
+        r"its encoder takes 32 numbers where glimpses and the decoder's state are 30: a label",
+        fuse=True,
+    )
+
+
+def test_a_property_that_raises_before_the_first_forward() -> None:
+    class Early(Lists):
+        @property
+        def last_read(self) -> Tensor:
+            raise RuntimeError("no forward yet")
+
+        @property
+        def written(self) -> Tensor:
+            raise ValueError("nothing written")
+
+    assert accelerate(Early(), fuse=True).fused
+
+
+def test_whatever_a_model_raises_ends_as_a_refusal() -> None:
+    class Counts(Lists):
+        """Raises in its third pass, in the middle of the proof."""
+
+        passes = 0
+
+        def forward(self, x: Tensor) -> None:
+            Counts.passes += 1
+            if Counts.passes > 3:
+                raise OSError("disk full")
+            super().forward(x)
+
+    refused(Counts(), "OSError: disk full", example=torch.rand(7, 63))
+
+
+def test_a_read_that_ignores_its_second_image() -> None:
+    class One(Lists):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.LSTMCell(9 + 12, 12)
+
+        def read(self, x: Tensor, x_hat: Tensor, h_dec: Tensor) -> Tensor:
+            return super().read(x, x_hat, h_dec)[:, 9:]
+
+    both = Twins(One())
+    assert "read" in both.report.replaced
+    assert both.call(lambda m: m(torch.rand(3, 63, generator=torch.Generator().manual_seed(0))))
+
+
+def test_a_forward_that_takes_tuples() -> None:
+    class Pair(Lists):
+        def forward(self, batch: tuple[Tensor, Tensor]) -> None:  # type: ignore[override]
+            super().forward(batch[0])
+
+    given = (torch.rand(5, 63), torch.arange(5))
+    both = Twins(Pair(), example=(given,))
+    assert both.call(lambda m: m(given)) == {"attention_read", "attention_write", "lstm_cell"}
+    refused(Pair(), "its forward takes 0 images", example=(given,), fuse=True)
