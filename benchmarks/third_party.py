@@ -31,7 +31,7 @@ from benchmarks.third_party_models import IMPLEMENTATIONS, Implementation
 from benchmarks.timing import busy_seconds
 from drawgan_fast.compat import load_foreign
 from drawgan_fast.compat.fused import draw_noise
-from drawgan_fast.compat.proof import behaviour
+from drawgan_fast.compat.proof import Probe, behaviour
 from drawgan_fast.data.mnist import load_subset
 
 SEEDS = (0, 1, 2)
@@ -69,7 +69,7 @@ class Trainer:
 
 def outputs(model: nn.Module, args: tuple[Any, ...], seed: int) -> dict[str, Tensor]:
     """What forward gives and leaves in the model."""
-    found = behaviour(model, args, torch.float32, seed=seed).outputs
+    found = behaviour(model, Probe("float32", args, torch.float32, seed=seed)).outputs
     return {k: v for k, v in found.items() if isinstance(v, Tensor)}
 
 

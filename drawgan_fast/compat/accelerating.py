@@ -51,10 +51,9 @@ def accelerate(
             DRAW: encoder LSTM, Gaussian latent, decoder LSTM. It returns and leaves in the model
             what the original does, and draws the same noise from the same seed.
         example: arguments of ``model.forward``, where they are more than one image batch or the
-            image's size cannot be read off the model. Only its shapes and types matter; the number
-            of samples is the one that ``only_faster`` measures at.
-        only_faster: time each part against what it replaces, and leave those that are slower on
-            this machine.
+            image's size cannot be read off the model. Only its shapes and types matter.
+        only_faster: time each part against what it replaces, with 64 samples or as many as
+            ``example`` has, and leave those that are slower on this machine.
 
     Returns:
         A :class:`Report`: what was replaced, what was left and why, the agreement;
@@ -140,7 +139,7 @@ def _accelerate(
     try:
         trial.prove()
         if only_faster:
-            batch = 64 if example is None else batch_of(original.args)
+            batch = max(64, batch_of(original.args))
             trial.leave(slower_parts(model, original, own, trial, batch))
         trial.conclude()
     except BaseException:

@@ -26,7 +26,7 @@ from drawgan_fast.compat.contents import (
     class_of,
     follow,
     has_attributes,
-    is_somebodys,
+    is_by_somebody,
     module_paths,
     own_attributes,
     written,
@@ -68,7 +68,7 @@ class Layer:
     def of(cls, module: nn.Module) -> Layer:
         """Note it."""
         kind = class_of(module)
-        if is_somebodys(kind.__module__):
+        if is_by_somebody(kind):
             return cls(kind, None, None)
         own = frozenset(own_attributes(module).keys() | module._parameters.keys())
         return cls(kind, tuple(module._modules), own)
@@ -179,7 +179,7 @@ class _Known:
             self._whole(module._modules)
         self._contents(model, conditions.settings)
         for path in conditions.layers:
-            if not is_somebodys(conditions.layers[path].kind.__module__):
+            if not is_by_somebody(conditions.layers[path].kind):
                 self._size(vars(modules[path]))
                 self._size(modules[path]._parameters)
         for place in conditions.outside:

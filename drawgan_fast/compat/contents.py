@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import enum
 import functools
 import os
@@ -34,6 +35,7 @@ PLAIN = (
 
 _SEQUENCES = (list, tuple, deque)
 _NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
+_HEAP_TYPE = 1 << 9  # made by a class statement
 _NOBODYS = frozenset({"torch", "numpy", "drawgan_fast"}) | (sys.stdlib_module_names - {"__main__"})
 
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
@@ -53,19 +55,36 @@ class Missing:
 MISSING = Missing()
 
 
-def is_somebodys(module_name: str | None) -> bool:
-    """Whether a Python module is the model's author's: not torch's, NumPy's, Python's or ours.
-
-    >>> is_somebodys("draw_model"), is_somebodys("torch.nn.functional"), is_somebodys("random")
-    (True, False, False)
-    """
-    return module_name is not None and module_name.split(".")[0] not in _NOBODYS
-
-
 @functools.cache
 def _library_folders() -> tuple[str, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     return tuple(os.path.join(sysconfig.get_path(name), "") for name in names)
+
+
+def is_somebodys(module_name: str | None) -> bool:
+    """Whether a Python module is the model's author's: not torch's, NumPy's, Python's or ours.
+
+    A file of one's own may have the name of one of Python's.
+
+    >>> is_somebodys("draw_model"), is_somebodys("torch.nn.functional"), is_somebodys("random")
+    (True, False, False)
+    """
+    if module_name is None:  # what was executed without a module
+        return True
+    top = module_name.split(".")[0]
+    if top in _NOBODYS:
+        return False
+    if top in sys.stdlib_module_names and top != "__main__":
+        file = getattr(sys.modules.get(top), "__file__", None)
+        return file is not None and not file.startswith(_library_folders())
+    return True
+
+
+def is_by_somebody(kind: type) -> bool:
+    """Whether a class is the model's author's; one that was executed without a module, too."""
+    written = kind.__flags__ & _HEAP_TYPE and not hasattr(builtins, kind.__name__)
+    loose = kind.__module__ == "builtins" and written
+    return is_somebodys(None if loose else kind.__module__)
 
 
 def is_installed(module_name: str) -> bool:
@@ -99,7 +118,7 @@ def has_attributes(value: Any) -> bool:
     """Whether a value is an object of somebody's class whose attributes are its contents."""
     return isinstance(value, _NAMESPACES) or (
         hasattr(value, "__dict__")
-        and is_somebodys(type(value).__module__)
+        and is_by_somebody(type(value))
         and not isinstance(value, (nn.Module, Tensor, type, types.ModuleType, types.FunctionType))
     )
 

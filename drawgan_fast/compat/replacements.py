@@ -81,6 +81,7 @@ class Arguments:
 
     Attributes:
         names: the original's parameters, in order.
+        positional: how many of them may be given by position.
         defaults: values of those that may be left out.
         tensors: shape, without the batch, of the tensors that are used.
         others: what every other one may say: all values that it had while the proof was made.
@@ -92,6 +93,7 @@ class Arguments:
     """
 
     names: tuple[str, ...]
+    positional: int
     defaults: dict[str, Any]
     tensors: dict[str, frozenset[tuple[int, ...]]]
     others: dict[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -104,13 +106,15 @@ class Arguments:
         self, owner: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Values by name; None if the proof says nothing of such a call."""
+        if len(args) > self.positional:
+            return None
         given = dict(zip(self.names, args))
         if kwargs:
             if given.keys() & kwargs.keys():
                 return None
             given.update(kwargs)
-        if len(given) != len(args) + len(kwargs) or given.keys() - set(self.names):
-            return None
+            if given.keys() - set(self.names):
+                return None
         B = -1
         for name, tails in self.tensors.items():
             value = given.get(name)

@@ -17,6 +17,7 @@ from drawgan_fast.compat.contents import (
     Snapshot,
     children,
     follow,
+    is_by_somebody,
     is_installed,
     is_plain,
     is_somebodys,
@@ -32,8 +33,9 @@ class Outside:
     """Names in a place outside the model that its code looks at: a Python module, a class, a cell.
 
     Attributes:
-        kind: ``"globals"``, ``"class"`` or ``"cell"``.
-        place: the Python module's name, the class, the cell.
+        kind: ``"globals"``, ``"scope"``, ``"class"`` or ``"cell"``.
+        place: the Python module's name, the globals of one that nobody can import, the class, the
+            cell.
         then: what the names said.
     """
 
@@ -51,21 +53,23 @@ class Outside:
         # Functions stand where they stand: whoever loads this has the same code, or none of it.
         kept = {p: v for p, v in self.then.leaves.items() if is_plain(v)}
         code = tuple(p for p in self.then.leaves if p not in kept)
-        place = None if self.kind == "cell" else self.place
+        place = None if self.kind in ("cell", "scope") else self.place
         return (_outside_again, (self.kind, place, kept, code, self.then.containers))
 
     def called(self) -> str:
         """As its author would write it."""
         if self.kind == "cell":
             return "a variable of an enclosing function"
+        if self.kind == "scope":
+            return str(self.place.get("__name__", "the globals"))
         return self.place if self.kind == "globals" else self.place.__qualname__
 
 
 def _outside_again(
     kind: str, place: Any, kept: dict[Path, Any], code: tuple[Path, ...], containers: Any
 ) -> Outside:
-    if kind == "cell":  # of a function, which no pickle takes
-        return Outside("cell", None, Snapshot({}, {}))
+    if place is None:  # it belongs to a function or a class that no pickle takes
+        return Outside(kind, None, Snapshot({}, {}))
     found = Outside(kind, place, Snapshot(kept, containers))
     now = found.now()
     return Outside(kind, place, Snapshot(kept | {p: follow(now, p) for p in code}, containers))
@@ -88,7 +92,7 @@ def settings_read(
         if path[: len(below)] != below:
             continue
         read = names.get(id(module), set())
-        if not is_somebodys(type(module).__module__) or "__dict__" in read:
+        if not is_by_somebody(type(module)) or "__dict__" in read:
             read = read | own_attributes(module).keys() | module._buffers.keys()
         for name in sorted(read):
             here = (*path, ("attribute", name))
@@ -126,7 +130,7 @@ def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
         kind
         for module in model.modules()
         for kind in type(module).__mro__
-        if is_somebodys(kind.__module__) and "_drawgan_place" not in vars(kind)
+        if is_by_somebody(kind) and "_drawgan_place" not in vars(kind)
     )
     for kind in classes:
         ran: dict[Path, Any] = {}
@@ -140,24 +144,11 @@ def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
     for _, value, leaf in walk(model):
         if leaf:
             functions |= {id(f): f for f in _functions_of(value)}
-    by_module: dict[str, set[str]] = {}
-    for code, scope in notes.code.items():
-        name = str(scope.get("__name__"))
-        if name in sys.modules and vars(sys.modules[name]) is scope:
-            by_module.setdefault(name, set()).update(n for n in code.co_names if n in scope)
-    for name, names in list(by_module.items()):
-        for used in names:
-            value = vars(sys.modules[name])[used]
-            if isinstance(value, types.ModuleType) and _is_authors(value.__name__):
-                inner = {n for code in notes.code for n in code.co_names if n in vars(value)}
-                by_module.setdefault(value.__name__, set()).update(inner)
-    for name, names in by_module.items():
-        if name not in sys.modules:
-            continue
+    for scope, names in _scopes(notes):
         leaves: dict[Path, Any] = {}
         containers: dict[Path, tuple[type, int]] = {}
         for used in sorted(names):
-            value = vars(sys.modules[name])[used]
+            value = scope[used]
             if isinstance(value, (types.ModuleType, nn.Module)):
                 continue
             taken = Snapshot.of(value)
@@ -165,11 +156,34 @@ def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
             containers |= {(("item", used), *p): v for p, v in taken.containers.items()}
             functions |= {id(f): f for f in _functions_of(value)}
         if leaves or containers:
-            found.append(Outside("globals", name, Snapshot(leaves, containers)))
+            name = str(scope.get("__name__"))
+            known = name in sys.modules and vars(sys.modules[name]) is scope
+            place: Any = name if known else scope
+            kind_of_place = "globals" if known else "scope"
+            found.append(Outside(kind_of_place, place, Snapshot(leaves, containers)))
     for function in functions.values():
         for cell in function.__closure__ or ():
             found += _cell(cell)
     return tuple(found)
+
+
+def _scopes(notes: Notes) -> list[tuple[dict[str, Any], set[str]]]:
+    """The globals of the code that ran, and of Python modules it uses, with the names it uses."""
+    scopes: dict[int, tuple[dict[str, Any], set[str]]] = {}
+
+    def use(scope: dict[str, Any], names: Iterable[str]) -> None:
+        used = scopes.setdefault(id(scope), (scope, set()))[1]
+        used.update(name for name in names if name in scope)
+
+    for code, scope in notes.code.items():
+        use(scope, code.co_names)
+    for scope, names in list(scopes.values()):
+        for name in names:
+            value = scope[name]
+            if isinstance(value, types.ModuleType) and _is_authors(value.__name__):
+                for code in notes.code:
+                    use(vars(value), code.co_names)
+    return list(scopes.values())
 
 
 def _is_authors(name: str) -> bool:

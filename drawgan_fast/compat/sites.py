@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from drawgan_fast.compat.contents import is_somebodys
+from drawgan_fast.compat.contents import is_by_somebody
 from drawgan_fast.compat.watching import Notes, watching
 
 WORDS = ("read", "write")
@@ -92,7 +92,7 @@ def find_sites(model: nn.Module) -> list[Site]:
     """Everything callable on the model and its submodules that is named as a read or a write."""
     sites = []
     for path, module in model.named_modules():
-        if not is_somebodys(type(module).__module__):
+        if not is_by_somebody(type(module)):
             continue  # fc_write, read_linear: layers
         prefix = f"{path}." if path else ""
         for name in sorted(set(dir(type(module))) | set(vars(module))):
@@ -107,7 +107,7 @@ def find_sites(model: nn.Module) -> list[Site]:
                 sites.append(Site(module, name, prefix + name))
         for name, child in module._modules.items():
             named = any(word in name.lower() for word in WORDS)
-            if named and child is not None and is_somebodys(type(child).__module__):
+            if named and child is not None and is_by_somebody(type(child)):
                 sites.append(Site(child, "forward", f"{prefix}{name}.forward"))
     return sites
 
@@ -168,6 +168,12 @@ def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a function's parameters, in the order of positional arguments; not ``*args``."""
     parameters = inspect.signature(function).parameters.values()
     return tuple(p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+
+
+def positional_count(function: Callable[..., Any]) -> int:
+    """How many of a function's parameters may be given by position."""
+    parameters = inspect.signature(function).parameters.values()
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:

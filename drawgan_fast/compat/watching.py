@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from drawgan_fast.compat.contents import is_installed, is_plain, is_somebodys
+from drawgan_fast.compat.contents import is_by_somebody, is_installed, is_plain, is_somebodys
 
 # Real-analytic functions of their inputs, and those that only move numbers. Two compositions of
 # them that agree on random numbers agree everywhere; of a clamp, a comparison or a branch, which a
@@ -112,12 +112,12 @@ def watching(model: nn.Module, notes: Notes) -> Iterator[None]:
     """Take notes while the block runs. Classes of the model's modules are others meanwhile."""
     with ExitStack() as stack:
         for module in model.modules():
-            if is_somebodys(type(module).__module__):
+            if is_by_somebody(type(module)):
                 stack.callback(_watch_reads(module, notes))
         stack.enter_context(_Operations(notes))
         stack.callback(_profiler_back())
-        classes = [type(module).__module__ for module in model.modules()]
-        authors = frozenset(name.split(".")[0] for name in classes if is_somebodys(name))
+        classes = [type(module) for module in model.modules()]
+        authors = frozenset(c.__module__.split(".")[0] for c in classes if is_by_somebody(c))
         sys.setprofile(functools.partial(_profile, notes, authors))
         yield
 
@@ -175,7 +175,9 @@ def _profile(
 
 def _is_by(frame: types.FrameType, authors: frozenset[str]) -> bool:
     """Whether code is the model's author's, and not a library's that is called."""
-    name = str(frame.f_globals.get("__name__"))
+    name = frame.f_globals.get("__name__")
+    if name is None:
+        return True
     return is_somebodys(name) and (name.split(".")[0] in authors or not is_installed(name))
 
 

@@ -25,6 +25,7 @@ from drawgan_fast.compat.sites import (
     defaults_of,
     is_float,
     parameter_names,
+    positional_count,
     recording,
 )
 from drawgan_fast.compat.template import Count, Quantities, Unknown, needs_canvases, recipe
@@ -159,6 +160,7 @@ def _arguments(model: nn.Module, given: dict[str, Any], image: str) -> Arguments
     x = given[image]
     return Arguments(
         names,
+        positional_count(model.forward),
         {name: value for name, value in defaults.items() if name in others},
         {image: frozenset({tuple(x.shape[1:])})},
         {name: (kept(value),) for name, value in others.items()},
@@ -215,7 +217,7 @@ def _from_zero(record: Recording, layers: Layers, read: Found | None) -> None:
     for part, cell in (("encoder", layers.encoder), ("decoder", layers.decoder)):
         first = next(e for e in record.events if e.module is cell)
         for state in first.inputs[1] if len(first.inputs) > 1 and first.inputs[1] else ():
-            if state.requires_grad:
+            if isinstance(state, nn.Parameter) or state.grad_fn is not None:
                 raise _not_standard(
                     f"its {part}'s first state is learned, and a scan starts from zeros"
                 )

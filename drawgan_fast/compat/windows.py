@@ -38,6 +38,7 @@ from drawgan_fast.compat.sites import (
     defaults_of,
     is_float,
     parameter_names,
+    positional_count,
 )
 from drawgan_fast.compat.watching import uncertain
 
@@ -203,6 +204,7 @@ def _arguments(
     }
     return Arguments(
         names,
+        positional_count(site.function),
         {name: value for name, value in defaults.items() if name in others},
         tails,
         {name: tuple(kept(v) for v in values) for name, values in others.items()},
