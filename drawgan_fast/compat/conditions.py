@@ -34,6 +34,7 @@ from drawgan_fast.compat.contents import (
 from drawgan_fast.compat.settings import Outside
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_SMALL = 64
 _GLOBAL_HOOKS = tuple(
     getattr(torch.nn.modules.module, f"_global{name}")
     for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -51,9 +52,9 @@ def shared_paths(model: nn.Module) -> dict[Path, Path]:
     return found
 
 
-def modes_of(model: nn.Module) -> tuple[bool, ...]:
+def modes_of(model: nn.Module) -> dict[Path, bool]:
     """``training`` of every module."""
-    return tuple([module.training for module in model.modules()])
+    return {path: module.training for path, module in module_paths(model).items()}
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ class Conditions:
     """What a proof held fixed, relative to one module.
 
     Attributes:
-        layers: the modules.
+        layers: the modules that were looked at or called.
         shared: further paths to them, and the first.
         settings: what was read and what it said.
         outside: the same of places that no model owns.
-        modes: combinations of ``training``, one for each module, that were proved.
+        modes: combinations of ``training`` that were proved, in the order of the layers.
         silent: paths of modules that the original calls and the replacement does not, so that a
             hook on them must bring the original back.
     """
@@ -114,15 +115,17 @@ class Conditions:
 
     def holds_in_graph(self, model: nn.Module) -> bool:
         """Whether it holds, for a compiler that traces it: plain comparisons become its guards."""
+        modes = []
         for path, layer in self.layers.items():
             module = _attribute_of(model, path)
+            modes.append(module.training)
             if layer.attributes is not None and type(module) is not layer.kind:
                 return False
             if path in self.silent:
                 for name in _HOOKS:
                     if len(getattr(module, name)) > 0:
                         return False
-        if tuple([module.training for module in model.modules()]) not in self.modes:
+        if tuple(modes) not in self.modes:
             return False
         # A tensor's numbers no graph can look at, so that the original runs where they matter.
         return self.settings.holds_in_graph(model)
@@ -137,7 +140,7 @@ class Conditions:
                 if now.kind is not layer.kind:
                     return f"model{written(path)} is a {now.kind.__name__}"
                 return f"model{written(path)} has other contents"
-        if shared_paths(model) != self.shared:
+        if self.shared.items() - shared_paths(model).items():
             return "its modules are shared in another way"
         changed = self.settings.difference(model)
         if changed is not None:
@@ -165,9 +168,9 @@ class _Known:
     """Where a model that has been looked at keeps what it was asked about, and which objects."""
 
     def __init__(self, conditions: Conditions, model: nn.Module) -> None:
-        modules = module_paths(model)
+        modules = {path: follow(model, path) for path in conditions.layers}
         self.modules = [vars(module) for module in modules.values()]
-        silent = [modules[p] for p in conditions.silent if p in modules]
+        silent = [modules[path] for path in conditions.silent]
         self.hooks = [getattr(m, name) for m in silent for name in _HOOKS]
         self.hooks += list(_GLOBAL_HOOKS) if silent else []
         # (a dictionary, how many it holds or None, what gives its values, these values)
@@ -175,13 +178,23 @@ class _Known:
         self.sequences: list[tuple[Any, tuple[Any, ...]]] = []
         self.attributes: list[tuple[Any, str, Any]] = []
         self.tensors: list[tuple[Tensor, int]] = []
-        for module in modules.values():
-            self._whole(module._modules)
+        # Of small ones the numbers too: ``.data`` changes them and counts no version.
+        self.numbers: list[tuple[Tensor, Tensor]] = []
+        children: dict[Path, list[Any]] = {}
+        for path in (*conditions.layers, *conditions.shared):
+            if path:
+                children.setdefault(path[:-1], []).append(path[-1][1])
+        for path, names in children.items():
+            self._some(follow(model, path)._modules, names, whole=False)
+        for path, layer in conditions.layers.items():
+            if layer.attributes is not None:
+                for held in (
+                    vars(modules[path]),
+                    modules[path]._parameters,
+                    modules[path]._modules,
+                ):
+                    self._size(held)
         self._contents(model, conditions.settings)
-        for path in conditions.layers:
-            if not is_by_somebody(conditions.layers[path].kind):
-                self._size(vars(modules[path]))
-                self._size(modules[path]._parameters)
         for place in conditions.outside:
             self._contents(place.now(), place.then)
 
@@ -205,12 +218,12 @@ class _Known:
             for tensor, version in self.tensors:
                 if tensor._version != version:
                     return False
+            for tensor, then in self.numbers:
+                if not torch.equal(tensor, then):
+                    return False
         except RuntimeError:  # an inference tensor counts no versions
             return False
         return True
-
-    def _whole(self, mapping: Any) -> None:
-        self._some(mapping, list(mapping), whole=True)
 
     def _size(self, mapping: Any) -> None:
         self.mappings.append((mapping, len(mapping), _nothing, ()))
@@ -249,6 +262,8 @@ class _Known:
             if isinstance(then, Tensor):
                 now = follow(root, path)
                 self.tensors.append((now, _version(now)))
+                if now.device.type == "cpu" and now.numel() <= _SMALL:
+                    self.numbers.append((now, then))
 
     def _module(self, module: nn.Module, keys: list[Any]) -> None:
         for held in (vars(module), module._buffers):

@@ -47,7 +47,7 @@ class Original:
     dtype: torch.dtype
     runs: list[tuple[Probe, Behaviour, dict[str, float]]] = field(default_factory=list)
     single: tuple[Probe, Behaviour] | None = None
-    modes: dict[bool, tuple[tuple[bool, ...], Probe, Behaviour]] = field(default_factory=dict)
+    modes: dict[bool, tuple[dict[Path, bool], Probe, Behaviour]] = field(default_factory=dict)
     other: tuple[Any, ...] | None = None
     unstable: frozenset[str] = frozenset()
 

@@ -15,9 +15,15 @@ from drawgan_fast.compat.installing import Key, Part, Proof, install, label
 from drawgan_fast.compat.originals import Original, batch_of
 from drawgan_fast.compat.probing import sized, untouched
 from drawgan_fast.compat.proof import LIMIT_FLOAT64, Probe, behaviour, compare
-from drawgan_fast.compat.replacements import Arguments, Replacement, put_cell_back, replace_cell
+from drawgan_fast.compat.replacements import (
+    Arguments,
+    FastWrite,
+    Replacement,
+    put_cell_back,
+    replace_cell,
+)
 from drawgan_fast.compat.report import Agreement, NotAccelerated
-from drawgan_fast.compat.settings import outside_read, settings_read
+from drawgan_fast.compat.settings import looked_at, outside_read, settings_read
 from drawgan_fast.compat.sites import Recording
 from drawgan_fast.compat.watching import Notes, uncertain
 from drawgan_fast.compat.windows import Found
@@ -58,7 +64,8 @@ class Trial:
         self.agreement: list[Agreement] = []
         self.modes = {flag: modes for flag, (modes, _, _) in original.modes.items()}
         self.whole_modes = dict(self.modes)
-        self._steps: list[Callable[[], None]] = [install(model, self.proof)]
+        self._uninstall = install(model, self.proof)
+        self._steps: list[Callable[[], None]] = [self._uninstall]
         self._steps.append(lambda: self._put_cells(set()))
 
     @property
@@ -117,31 +124,63 @@ class Trial:
 
     def conclude(self) -> None:
         """Bind what was proved to its conditions, and see that it runs under them."""
+        if not self.parts and self.proof.whole is None:
+            self._uninstall()  # cells need no conditions
+            return
         notes = self._notes()
-        modules = module_paths(self.model)
-        layers = {path: Layer.of(module) for path, module in modules.items()}
-        changed = self.original.changed
-        outside = outside_read(self.model, notes)
-        settings = settings_read(self.model, notes.names.get(None, {}), changed)
-        shared = shared_paths(self.model)
-        self.proof.conditions = Conditions(
-            layers,
-            shared,
-            settings,
-            outside,
-            {modes_of(self.model), *self.modes.values()},
-            self._passed_by(),
-        )
-        if self.proof.whole is not None:
-            silent = frozenset(path for path in modules if path)
-            modes = {modes_of(self.model), *self.whole_modes.values()}
-            self.proof.whole_conditions = Conditions(
-                layers, shared, settings, outside, modes, silent
-            )
+        sites = {key: self.windows[key].site for key in self.parts}
+        passed = {key: self._passed_by(key) for key in self.parts}
         for key, part in self.parts.items():
-            part.conditions = self._conditions_of(key, notes, self.proof.conditions)
+            if self._is_all_below(key[0], notes.names.get(sites[key], {})):
+                part.conditions = self._conditions(
+                    [key], notes, self.modes, passed[key], below=key[0]
+                )
+        every = frozenset(path for paths in passed.values() for path in paths)
+        self.proof.conditions = self._conditions(list(self.parts), notes, self.modes, every)
+        if self.proof.whole is not None:
+            self.proof.whole_conditions = self._conditions(None, notes, self.whole_modes, None)
         self.proof.proving = False
         self._runs_under_its_conditions()
+
+    def _conditions(
+        self,
+        keys: list[Key] | None,
+        notes: Notes,
+        modes: dict[bool, dict[Path, bool]],
+        silent: frozenset[Path] | None,
+        below: Path = (),
+    ) -> Conditions:
+        """What the originals of some parts, or forward itself, looked at, relative to a module."""
+        sites = [None] if keys is None else [self.windows[key].site for key in keys]
+        names, code = notes.read_in(sites), notes.code_in(sites)
+        modules = module_paths(self.model)
+        for path, name in keys or ():
+            names.setdefault(id(modules[path]), set()).add(name)
+        places = looked_at(self.model, names)
+        if silent is None:
+            called = {id(module) for module in self.own.modules}
+            silent = frozenset(p for p, module in modules.items() if p and id(module) in called)
+        places = [p for p in modules if p in silent or p in places]
+        places = [p for p in places if p[: len(below)] == below]
+        now = modes_of(self.model)
+        start = len(below)
+        return Conditions(
+            {path[start:]: Layer.of(modules[path]) for path in places},
+            {
+                alias[start:]: path[start:]
+                for alias, path in shared_paths(self.model).items()
+                if path in places and alias[:start] == below
+            },
+            settings_read(self.model, names, self.original.changed, places, below),
+            outside_read(self.model, code),
+            {tuple([mode[path] for path in places]) for mode in (now, *modes.values())},
+            frozenset(path[start:] for path in silent if path[:start] == below),
+        )
+
+    def _is_all_below(self, base: Path, read: dict[int, set[str]]) -> bool:
+        """Whether everything that was read lies below a module, which then can check it alone."""
+        places = {self.paths.get(owner) for owner in read}
+        return all(path is not None and path[: len(base)] == base for path in places)
 
     def _key(self, found: Found) -> Key:
         return self.paths[id(found.site.owner)], found.site.attribute
@@ -248,7 +287,7 @@ class Trial:
             if flag in self.whole_modes and uncertain(recorded.notes.outside(sites)):
                 self._leave_mode(self.whole_modes, flag, "forward")
 
-    def _leave_mode(self, modes: dict[bool, tuple[bool, ...]], flag: bool, what: str) -> None:
+    def _leave_mode(self, modes: dict[bool, dict[Path, bool]], flag: bool, what: str) -> None:
         modes.pop(flag, None)
         name = "training" if flag else "eval"
         self.left.append(f"{what} in {name} mode: it computes something else there")
@@ -276,7 +315,8 @@ class Trial:
                 mine = together.names.setdefault(key, {})
                 for owner, read in names.items():
                     mine.setdefault(owner, set()).update(read)
-            together.code |= notes.code
+            for code, (scope, sites) in notes.code.items():
+                together.code.setdefault(code, (scope, set()))[1].update(sites)
         return together
 
     def _arguments(self, found: Found) -> Arguments:
@@ -295,42 +335,21 @@ class Trial:
                 read.append((path[len(key[0]) :], tuple(values), is_count))
         return replace(found.replacement.arguments, attributes=tuple(read))
 
-    def _passed_by(self) -> frozenset[Path]:
-        """Modules that the originals of the parts call and their replacements do not."""
+    def _passed_by(self, key: Key) -> frozenset[Path]:
+        """Modules that the original of a part calls and its replacement does not."""
+        window, replacement = self.windows[key], self.parts[key].replacement
+        owner = window.site.owner
         found: set[Path] = set()
-        for key in self.parts:
-            window = self.windows[key]
-            owner = window.site.owner
-            for call in self.own.calls[window.site]:
-                replacement = self.parts[key].replacement
-                kept = [replacement.window.of(owner, call.arguments)]
-                if window.writes:
-                    kept.append(replacement.patch.of(owner, call.arguments))  # type: ignore[union-attr]
-                found |= {
-                    self.paths[id(module)]
-                    for module in call.modules
-                    if id(module) in self.paths and not any(module is one for one in kept)
-                }
+        for call in self.own.calls[window.site]:
+            kept = [replacement.window.of(owner, call.arguments)]
+            if isinstance(replacement, FastWrite):
+                kept.append(replacement.patch.of(owner, call.arguments))
+            found |= {
+                self.paths[id(module)]
+                for module in call.modules
+                if id(module) in self.paths and not any(module is one for one in kept)
+            }
         return frozenset(found)
-
-    def _conditions_of(self, key: Key, notes: Notes, whole: Conditions) -> Conditions | None:
-        """A part's conditions as its owner can check them, None if they are not all below it."""
-        base, window = key[0], self.windows[key]
-        read = notes.names.get(window.site, {})
-        places = {self.paths.get(owner) for owner in read}
-        if any(path is None or path[: len(base)] != base for path in places):
-            return None
-        inside = [path for path in module_paths(self.model) if path[: len(base)] == base]
-        order = list(module_paths(self.model))
-        chosen = [order.index(path) for path in inside]
-        return Conditions(
-            {path[len(base) :]: whole.layers[path] for path in inside},
-            shared_paths(window.site.owner),
-            settings_read(self.model, read, self.original.changed, base),
-            whole.outside,
-            {tuple(modes[i] for i in chosen) for modes in whole.modes},
-            frozenset(path[len(base) :] for path in whole.silent if path[: len(base)] == base),
-        )
 
     def _runs_under_its_conditions(self) -> None:
         """A proof of an original against itself would be none: see that the replacements run."""

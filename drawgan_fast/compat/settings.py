@@ -25,7 +25,6 @@ from drawgan_fast.compat.contents import (
     own_attributes,
     walk,
 )
-from drawgan_fast.compat.watching import Notes
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,45 @@ def _outside_again(
     return Outside(kind, place, Snapshot(kept | {p: follow(now, p) for p in code}, containers))
 
 
+# Ways to come by all modules, or all parameters, below one.
+_ALL_BELOW = frozenset({"_modules", "modules", "named_modules", "children", "named_children"}) | {
+    *("get_submodule", "parameters", "named_parameters", "state_dict", "__dict__")
+}
+
+
+def looked_at(model: nn.Module, names: dict[int, set[str]]) -> list[Path]:
+    """The modules that code read something of, and torch's own that it came by in that way."""
+    modules = module_paths(model)
+    places = {id(module): path for path, module in modules.items()}
+    found: set[Path] = {()}
+
+    def add(module: nn.Module | None, everything: bool = False) -> None:
+        if module is None or places[id(module)] in found:
+            return
+        found.add(places[id(module)])
+        # What somebody's module was read of is noted itself.
+        if everything or not is_by_somebody(type(module)):
+            for child in module._modules.values():
+                add(child, everything)
+
+    for path, module in modules.items():
+        read = names.get(id(module))
+        if read:
+            found.add(path)
+            for name in read:
+                add(module._modules.get(name))
+            if read & _ALL_BELOW:
+                for child in module._modules.values():
+                    add(child, True)
+    return [path for path in modules if path in found]
+
+
 def settings_read(
-    model: nn.Module, names: dict[int, set[str]], changed: set[Path], below: Path = ()
+    model: nn.Module,
+    names: dict[int, set[str]],
+    changed: set[Path],
+    places: list[Path],
+    below: Path,
 ) -> Snapshot:
     """What the code of a model read of it, as it is now.
 
@@ -84,13 +120,14 @@ def settings_read(
         model: as a whole.
         names: attributes read, by the ``id`` of their module.
         changed: attributes that forward itself sets: they are its doing, not a setting.
-        below: only of modules under this path, and relative to it.
+        places: paths of the modules that were looked at.
+        below: what the paths of the result are relative to.
     """
     leaves: dict[Path, Any] = {}
     containers: dict[Path, tuple[type, int]] = {}
-    for path, module in module_paths(model).items():
-        if path[: len(below)] != below:
-            continue
+    modules = module_paths(model)
+    for path in places:
+        module = modules[path]
         read = names.get(id(module), set())
         if not is_by_somebody(type(module)) or "__dict__" in read:
             read = read | own_attributes(module).keys() | module._buffers.keys()
@@ -122,7 +159,11 @@ def _of_class(module: nn.Module, name: str) -> Any:
     return MISSING
 
 
-def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
+Code = dict[types.CodeType, dict[str, Any]]
+"""Code that ran, with its globals."""
+
+
+def outside_read(model: nn.Module, code: Code) -> tuple[Outside, ...]:
     """The classes, globals and enclosing functions' variables that the code that ran looks at."""
     found: list[Outside] = []
     functions: dict[int, types.FunctionType] = {}
@@ -135,7 +176,7 @@ def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
     for kind in classes:
         ran: dict[Path, Any] = {}
         for name, raw in vars(kind).items():
-            inside = [f for f in _functions_of(raw) if f.__code__ in notes.code]
+            inside = [f for f in _functions_of(raw) if f.__code__ in code]
             functions |= {id(f): f for f in inside}
             if inside:
                 ran[(("item", name),)] = raw
@@ -143,8 +184,8 @@ def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
             found.append(Outside("class", kind, Snapshot(ran, {})))
     for _, value, leaf in walk(model):
         if leaf:
-            functions |= {id(f): f for f in _functions_of(value)}
-    for scope, names in _scopes(notes):
+            functions |= {id(f): f for f in _functions_of(value) if f.__code__ in code}
+    for scope, names in _scopes(code):
         leaves: dict[Path, Any] = {}
         containers: dict[Path, tuple[type, int]] = {}
         for used in sorted(names):
@@ -154,7 +195,7 @@ def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
             taken = Snapshot.of(value)
             leaves |= {(("item", used), *p): v for p, v in taken.leaves.items()}
             containers |= {(("item", used), *p): v for p, v in taken.containers.items()}
-            functions |= {id(f): f for f in _functions_of(value)}
+            functions |= {id(f): f for f in _functions_of(value) if f.__code__ in code}
         if leaves or containers:
             name = str(scope.get("__name__"))
             known = name in sys.modules and vars(sys.modules[name]) is scope
@@ -167,7 +208,7 @@ def outside_read(model: nn.Module, notes: Notes) -> tuple[Outside, ...]:
     return tuple(found)
 
 
-def _scopes(notes: Notes) -> list[tuple[dict[str, Any], set[str]]]:
+def _scopes(code: Code) -> list[tuple[dict[str, Any], set[str]]]:
     """The globals of the code that ran, and of Python modules it uses, with the names it uses."""
     scopes: dict[int, tuple[dict[str, Any], set[str]]] = {}
 
@@ -175,14 +216,14 @@ def _scopes(notes: Notes) -> list[tuple[dict[str, Any], set[str]]]:
         used = scopes.setdefault(id(scope), (scope, set()))[1]
         used.update(name for name in names if name in scope)
 
-    for code, scope in notes.code.items():
-        use(scope, code.co_names)
+    for ran, scope in code.items():
+        use(scope, ran.co_names)
     for scope, names in list(scopes.values()):
         for name in names:
             value = scope[name]
             if isinstance(value, types.ModuleType) and _is_authors(value.__name__):
-                for code in notes.code:
-                    use(vars(value), code.co_names)
+                for ran in code:
+                    use(vars(value), ran.co_names)
     return list(scopes.values())
 
 

@@ -68,7 +68,7 @@ class Notes:
         names: attributes of modules that were read, by the module's ``id``, in the whole run (key
             None) and while the call of a site was under way.
         values: what plain ones among them said.
-        code: Python code that ran, with its globals.
+        code: Python code that ran, with its globals and the sites (None for the whole run).
         operations: names of ATen operators, without what checks a distribution's arguments, by the
             sites whose calls were under way.
         outward: what was printed or written by.
@@ -77,7 +77,8 @@ class Notes:
 
     names: dict[Any, dict[int, set[str]]] = field(default_factory=dict)
     values: dict[tuple[Any, int, str], list[Any]] = field(default_factory=dict)
-    code: dict[types.CodeType, dict[str, Any]] = field(default_factory=dict)
+    code: dict[types.CodeType, tuple[dict[str, Any], set[Any]]] = field(default_factory=dict)
+    libraries: set[types.CodeType] = field(default_factory=set)
     operations: dict[tuple[Any, ...], set[str]] = field(default_factory=dict)
     outward: set[str] = field(default_factory=set)
     under_way: list[Any] = field(default_factory=list)
@@ -95,6 +96,19 @@ class Notes:
     def operation(self, name: str) -> None:
         """Note that an operator ran."""
         self.operations.setdefault(tuple(self.under_way), set()).add(name)
+
+    def read_in(self, sites: Iterable[Any]) -> dict[int, set[str]]:
+        """Attributes that were read while a call of one of these sites was under way."""
+        found: dict[int, set[str]] = {}
+        for site in sites:
+            for owner, names in self.names.get(site, {}).items():
+                found.setdefault(owner, set()).update(names)
+        return found
+
+    def code_in(self, sites: Iterable[Any]) -> dict[types.CodeType, dict[str, Any]]:
+        """Code that ran while a call of one of these sites was under way, with its globals."""
+        given = set(sites)
+        return {code: scope for code, (scope, ran) in self.code.items() if given & ran}
 
     def inside(self, site: Any) -> set[str]:
         """Operators that ran while a site's call was under way."""
@@ -165,8 +179,14 @@ def _profile(
 ) -> None:
     if event == "call":
         code = frame.f_code
-        if code not in notes.code and code.co_name != "<module>" and _is_by(frame, authors):
-            notes.code[code] = frame.f_globals
+        if code in notes.libraries:
+            return
+        if code not in notes.code:
+            if code.co_name == "<module>" or not _is_by(frame, authors):
+                notes.libraries.add(code)
+                return
+            notes.code[code] = (frame.f_globals, {None})
+        notes.code[code][1].update(notes.under_way)
     elif event == "c_call":
         name = getattr(arg, "__name__", None)
         if name in _OUTWARD and name not in notes.outward and _is_by(frame, authors):

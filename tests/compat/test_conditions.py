@@ -92,12 +92,34 @@ def test_settings_wherever_they_live(fuse: bool, where: str) -> None:
 
 
 @FUSE
+def test_a_buffer_that_is_changed_through_its_data(fuse: bool) -> None:
+    both = twins(fuse, gain="buffer")
+    both.call(forward)
+    both.change(lambda m: m.gain_buffer.data.fill_(3.0))
+    assert both.call(forward) != fast(fuse)
+
+
+@FUSE
 def test_a_setting_that_forward_does_not_look_at_changes_nothing(fuse: bool) -> None:
     both = twins(fuse, gain="attribute")
     both.change(lambda m: setattr(m.args, "lr", 0.05))
     both.change(lambda m: setattr(m, "epoch", 3))
     both.change(lambda m: m.history.append(1.5))
     assert both.call(forward) == fast(fuse)
+    assert not both.report.fallbacks
+
+
+def test_the_parts_ask_for_what_they_look_at_and_for_nothing_else() -> None:
+    """What only the rest of forward looks at, it looks at itself."""
+    torch.manual_seed(0)
+    both = Twins(Switched(batch_norm=True, clamp="mean", result="numbers"))
+    both.change(lambda m: setattr(m, "mean", Lora(m.mean)))
+    both.change(lambda m: m.norm.running_mean.add_(0.2))
+    both.change(lambda m: m.norm.train())
+    both.change(lambda m: setattr(m, "steps", 3))
+    both.change(lambda m: m.mean.register_forward_hook(lambda *_: None))
+    both.change(lambda m: setattr(m, "clamp", ""))
+    assert both.call(forward) == PARTS
     assert not both.report.fallbacks
 
 
