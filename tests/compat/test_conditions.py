@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -194,6 +197,28 @@ def test_copies_use_their_own_parameters(fuse: bool, how: str) -> None:
     assert both.call(forward) == fast(fuse)
     both.change(lambda m: m.set_gain(2.0))
     assert both.call(forward) != fast(fuse)
+
+
+def test_a_pickle_is_accelerated_in_another_process(tmp_path: Path) -> None:
+    both = twins(True, gain="nested")
+    torch.save(both.ours, tmp_path / "model.pt")
+    script = (
+        "import sys, torch; from drawgan_fast import record_backends\n"
+        "model = torch.load(sys.argv[1], weights_only=False)\n"
+        "def ran():\n"
+        "    with record_backends() as seen: model(torch.zeros(2, 36))\n"
+        "    return sorted({name for name, _ in seen})\n"
+        "print(ran()); model.set_gain(2.0); print(ran())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "model.pt")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert found.stdout.splitlines() == ["['draw_scan']", "['lstm_cell']"]
+    assert "model.options['more'][0]['gain'] has changed" in found.stderr
 
 
 def _shallow(model: Any) -> Any:
