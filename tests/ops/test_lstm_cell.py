@@ -10,6 +10,7 @@ from torch import Tensor
 
 from drawgan_fast import functional as F
 from drawgan_fast import record_backends
+from drawgan_fast.backends import current_backend
 from drawgan_fast.nn import LSTMCell
 from tests.support.cases import strided
 from tests.support.truth import assert_matches
@@ -148,6 +149,36 @@ def test_half_types_compute_in_float32(fast_backend: str, dtype: torch.dtype) ->
 def test_any_shape(fast_backend: str, B: int, D: int, K: int) -> None:
     torch.manual_seed(B * 10000 + D * 100 + K)
     assert_matches(run, cell_inputs(B, D, K), backend=fast_backend)
+
+
+@pytest.mark.parametrize(
+    ("B", "D", "K", "seed"), [(2, 3, 1, 719279514), (1, 4, 1, 469722625), (2, 2, 1, 1405554722)]
+)
+def test_saturated_gates_of_a_single_unit(
+    fast_backend: str, B: int, D: int, K: int, seed: int
+) -> None:
+    """1 - g² of a g near 1: a rounding of g decides, and plain PyTorch is near by luck."""
+    torch.manual_seed(seed)
+    assert_matches(run, cell_inputs(B, D, K), backend=fast_backend)
+
+
+@pytest.mark.parametrize("gate", range(4))
+@pytest.mark.parametrize(
+    ("dtype", "wrong"), [(torch.float32, 1e-5), (torch.float64, 1e-13)], ids=["float32", "float64"]
+)
+def test_a_gate_that_is_slightly_wrong_is_noticed(
+    fast_backend: str, dtype: torch.dtype, wrong: float, gate: int
+) -> None:
+    K = 8
+
+    def off(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        factors = torch.ones(4, K, dtype=x.dtype)
+        factors[gate] += wrong * (current_backend() == fast_backend)
+        scaled = [(w.movedim(0, -1) * factors.flatten()).movedim(-1, 0) for w in weights]
+        return run(x, h, c, *scaled)
+
+    with pytest.raises(AssertionError, match="from the truth"):
+        assert_matches(off, cell_inputs(7, 13, K, dtype), backend=fast_backend)
 
 
 @pytest.mark.parametrize("size", [1e4, 1e30])
