@@ -167,7 +167,7 @@ def lstm_cell(
 
     Args:
         x: [B, D].
-        state: (h, c), [B, K] each.
+        state: (h, c), a tuple or list, [B, K] each.
         w_ih: [4K, D].
         w_hh: [4K, K].
         b_ih: [4K] or None.

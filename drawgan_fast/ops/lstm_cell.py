@@ -17,9 +17,11 @@ def lstm_cell(
     b_hh: Tensor | None,  # [4K]
 ) -> tuple[Tensor, Tensor]:
     """See ``functional.lstm_cell``."""
-    if not isinstance(state, tuple) or len(state) != 2:
-        raise TypeError(f"state must be a tuple (h, c), got {type(state).__name__}")
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        of = f" of {len(state)}" if isinstance(state, (tuple, list)) else ""
+        raise TypeError(f"state must be a tuple (h, c), got {type(state).__name__}{of}")
     h, c = state
+    state = (h, c)
     # K must be known for the gates; if h has no columns to count, its own check says so.
     K = h.shape[-1] if isinstance(h, Tensor) and h.dim() > 0 else 0
     signature = _signature(K, b_ih is not None, b_hh is not None)

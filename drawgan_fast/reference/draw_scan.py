@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,20 @@ from drawgan_fast.reference.lstm_cell import lstm_cell
 State = tuple[Tensor, Tensor]
 
 
+class Layers(NamedTuple):
+    """The parts of the recurrence: functions of weights, or anybody's modules."""
+
+    encoder: Callable[[Tensor, State], State]
+    posterior: Callable[[Tensor], Tensor]  # [B, K] → [B, 2Z]
+    decoder: Callable[[Tensor, State], State]
+    patch: Callable[[Tensor], Tensor]  # [B, K] → [B, patch_numbers]
+    read_window: Callable[[Tensor], Tensor] | None  # [B, K] → [B, 5]
+    write_window: Callable[[Tensor], Tensor] | None
+    read: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]  # of x, window and canvas
+    write: Callable[[Tensor, Tensor, Tensor], Tensor]  # of patch, window and canvas
+    draws: bool = True  # from torch's generators, perhaps: what runs again must draw the same
+
+
 def draw_scan(
     x: Tensor,  # [B, C, H, W]
     eps: Tensor,  # [T, B, Z]
@@ -37,15 +51,38 @@ def draw_scan(
     memory: Memory = "keep",
 ) -> DrawOutput:
     """Encode and decode x in T steps; see ``functional.draw_scan``."""
+    return scan_layers(x, eps, _layers_of(w, cfg), cfg, prior_eps, trace, memory)
+
+
+def draw_generate(
+    eps: Tensor,  # [T, B, Z]
+    w: DrawWeights,
+    cfg: DrawConfig,
+    trace: bool = False,
+) -> DrawSample:
+    """Decode z_t = eps_t ~ N(0, I) alone (DRAW eq. 9); see ``functional.draw_generate``."""
+    return generate_layers(eps, _layers_of(w, cfg), cfg, trace)
+
+
+def scan_layers(
+    x: Tensor,  # [B, C, H, W]
+    eps: Tensor,  # [T, B, Z]
+    layers: Layers,
+    cfg: DrawConfig,
+    prior_eps: Tensor | None = None,  # [T, B', Z]
+    trace: bool = False,
+    memory: Memory = "keep",
+) -> DrawOutput:
+    """:func:`draw_scan` of any layers, each called at every step."""
     B, K = x.shape[0], cfg.hidden_size
     enc, dec = _zero_state(x, B, K), _zero_state(x, B, K)
     canvas = torch.zeros_like(x)
     mus, log_sigmas, canvases = [], [], []
     read_params, write_params = [], []
-    step = _remembering(_step, memory)
+    step = _remembering(_step, layers, cfg, memory)
 
     for eps_t in eps:
-        enc, dec, canvas, mu, log_sigma, read, write = step(x, eps_t, enc, dec, canvas, w, cfg)
+        enc, dec, canvas, mu, log_sigma, read, write = step(x, eps_t, enc, dec, canvas)
         mus.append(mu)
         log_sigmas.append(log_sigma)
         if trace:
@@ -55,7 +92,7 @@ def draw_scan(
 
     prior_canvas = None
     if prior_eps is not None:
-        prior_canvas = draw_generate(prior_eps, w, cfg, memory=memory).canvas
+        prior_canvas = generate_layers(prior_eps, layers, cfg, memory=memory).canvas
     mu = torch.stack(mus) if mus else eps.new_zeros(eps.shape)
     log_sigma = torch.stack(log_sigmas) if log_sigmas else eps.new_zeros(eps.shape)
     return DrawOutput(
@@ -68,21 +105,21 @@ def draw_scan(
     )
 
 
-def draw_generate(
+def generate_layers(
     eps: Tensor,  # [T, B, Z]
-    w: DrawWeights,
+    layers: Layers,
     cfg: DrawConfig,
     trace: bool = False,
     memory: Memory = "keep",
 ) -> DrawSample:
-    """Decode z_t = eps_t ~ N(0, I) alone (DRAW eq. 9); see ``functional.draw_generate``."""
+    """:func:`draw_generate` of any layers, each called at every step."""
     B = eps.shape[1]
     dec = _zero_state(eps, B, cfg.hidden_size)
     canvas = eps.new_zeros(B, cfg.channels, *cfg.image_size)
     canvases, write_params = [], []
-    decode = _remembering(_decode, memory)
+    decode = _remembering(_decode, layers, cfg, memory)
     for z in eps:
-        dec, canvas, params = decode(z, dec, canvas, w, cfg)
+        dec, canvas, params = decode(z, dec, canvas)
         if trace:
             canvases.append(canvas)
             write_params.append(params)
@@ -94,13 +131,37 @@ def kl_standard_normal(mu: Tensor, log_sigma: Tensor) -> Tensor:
     return 0.5 * (mu.square() + torch.expm1(2 * log_sigma) - 2 * log_sigma)
 
 
+def _layers_of(w: DrawWeights, cfg: DrawConfig) -> Layers:
+    def linear(weight: Tensor | None, bias: Tensor | None) -> Callable[[Tensor], Tensor] | None:
+        return None if weight is None else partial(F.linear, weight=weight, bias=bias)
+
+    def cell(*weights: Tensor) -> Callable[[Tensor, State], State]:
+        return lambda x, state: lstm_cell(x, state, *weights)
+
+    return Layers(
+        encoder=cell(w.enc_w_ih, w.enc_w_hh, w.enc_b_ih, w.enc_b_hh),
+        posterior=partial(F.linear, weight=w.posterior_w, bias=w.posterior_b),
+        decoder=cell(w.dec_w_ih, w.dec_w_hh, w.dec_b_ih, w.dec_b_hh),
+        patch=partial(F.linear, weight=w.patch_w, bias=w.patch_b),
+        read_window=linear(w.read_w, w.read_b),
+        write_window=linear(w.write_w, w.write_b),
+        read=lambda x, params, canvas: attention_read(
+            (x,), params, cfg.read_size, cfg.spec, canvas
+        ),
+        write=lambda patch, params, canvas: attention_write(
+            patch, params, cfg.image_size, cfg.spec, canvas
+        ),
+        draws=False,
+    )
+
+
 def _step(
     x: Tensor,  # [B, C, H, W]
     eps_t: Tensor,  # [B, Z]
     enc: State,  # (h, c) [B, K] each
     dec: State,
     canvas: Tensor,  # [B, C, H, W]
-    w: DrawWeights,
+    layers: Layers,
     cfg: DrawConfig,
 ) -> tuple[State, State, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One step: read, encode, sample, decode, write.
@@ -108,44 +169,45 @@ def _step(
     Returns both states, the canvas, μ, log σ and the raw windows of the read and of the write.
     """
     h_dec = dec[0]
-    read = h_dec
-    if cfg.attention:
-        read = F.linear(h_dec, w.read_w, w.read_b)  # type: ignore[arg-type]
-        glimpses = attention_read((x,), read, cfg.read_size, cfg.spec, canvas)
+    params = h_dec
+    if layers.read_window is not None:
+        params = layers.read_window(h_dec)
+        glimpses = layers.read(x, params, canvas)
     else:
         glimpses = (x, x - torch.sigmoid(canvas))
-    enc_input = torch.cat([g.flatten(1) for g in glimpses] + [h_dec], dim=1)
-    enc = lstm_cell(enc_input, enc, w.enc_w_ih, w.enc_w_hh, w.enc_b_ih, w.enc_b_hh)
-    mu, log_sigma = F.linear(enc[0], w.posterior_w, w.posterior_b).chunk(2, dim=1)
+    enc = layers.encoder(torch.cat([g.flatten(1) for g in glimpses] + [h_dec], dim=1), enc)
+    mu, log_sigma = layers.posterior(enc[0]).chunk(2, dim=1)
     z = mu + log_sigma.exp() * eps_t
-    dec, canvas, write = _decode(z, dec, canvas, w, cfg)
-    return enc, dec, canvas, mu, log_sigma, read, write
+    dec, canvas, written = _decode(z, dec, canvas, layers, cfg)
+    return enc, dec, canvas, mu, log_sigma, params, written
 
 
 def _decode(
     z: Tensor,  # [B, Z]
     dec: State,  # (h, c) [B, K] each
     canvas: Tensor,  # [B, C, H, W]
-    w: DrawWeights,
+    layers: Layers,
     cfg: DrawConfig,
 ) -> tuple[State, Tensor, Tensor]:
     """One decoder step: LSTM, patch, write. Returns the state, the canvas, the raw window."""
-    dec = lstm_cell(z, dec, w.dec_w_ih, w.dec_w_hh, w.dec_b_ih, w.dec_b_hh)
+    dec = layers.decoder(z, dec)
     h_dec = dec[0]
-    patch = F.linear(h_dec, w.patch_w, w.patch_b)
-    if not cfg.attention:
+    patch = layers.patch(h_dec)
+    if layers.write_window is None:
         return dec, canvas + patch.view_as(canvas), patch
-    params = F.linear(h_dec, w.write_w, w.write_b)  # type: ignore[arg-type]
+    params = layers.write_window(h_dec)
     patch = patch.view(-1, cfg.channels, cfg.write_size, cfg.write_size)
-    canvas = attention_write(patch, params, cfg.image_size, cfg.spec, canvas)
-    return dec, canvas, params
+    return dec, layers.write(patch, params, canvas), params
 
 
-def _remembering(step: Callable[..., Any], memory: Memory) -> Callable[..., Any]:
+def _remembering(
+    step: Callable[..., Any], layers: Layers, cfg: DrawConfig, memory: Memory
+) -> Callable[..., Any]:
     """The step as it is, or one that keeps its arguments alone and runs again in backward."""
+    step = partial(step, layers=layers, cfg=cfg)
     if memory == "keep":
         return step
-    return partial(checkpoint, step, use_reentrant=False, preserve_rng_state=False)
+    return partial(checkpoint, step, use_reentrant=False, preserve_rng_state=layers.draws)
 
 
 def _zero_state(like: Tensor, B: int, K: int) -> State:

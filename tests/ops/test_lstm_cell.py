@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -85,6 +87,38 @@ def test_bad_arguments_are_named(change: dict, error: type[Exception], message: 
         F.lstm_cell(state=state, **args)
     with pytest.raises(TypeError, match=r"state must be a tuple \(h, c\), got Tensor"):
         F.lstm_cell(args["x"], state[0], args["w_ih"], args["w_hh"])
+
+
+def test_a_state_may_be_a_list(backend: str) -> None:
+    """As ``torch.nn.LSTMCell`` takes it."""
+    theirs, ours = torch.nn.LSTMCell(3, 4), LSTMCell(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+    for shape in [(5,), ()]:
+        x, state = torch.randn(*shape, 3), [torch.randn(*shape, 4), torch.randn(*shape, 4)]
+        for mine, torchs in zip(ours(x, state), theirs(x, state)):
+            torch.testing.assert_close(mine, torchs)
+
+
+@pytest.mark.parametrize(
+    ("x", "state", "error", "message"),
+    [
+        ((2, 3), torch.zeros(2, 2, 4), TypeError, r"state must be a tuple \(h, c\), got Tensor"),
+        ((3,), torch.zeros(2, 4), TypeError, r"state must be a tuple \(h, c\), got Tensor"),
+        ((2, 3), [torch.zeros(2, 4)] * 3, TypeError, r"a tuple \(h, c\), got list of 3"),
+        ((3,), (torch.zeros(4),), TypeError, r"a tuple \(h, c\), got tuple of 1"),
+        ((2, 3), [torch.zeros(2, 4), None], TypeError, "c must be a torch.Tensor, got NoneType"),
+        ((3,), [None, torch.zeros(4)], TypeError, "h must be a torch.Tensor, got NoneType"),
+        ((3,), [torch.zeros(1, 4)] * 2, ValueError, r"h must have shape \[K\] .*got \[1, 4\]"),
+        ((2, 3), [torch.zeros(4)] * 2, ValueError, r"h must have shape \[B, K\] .*got \[4\]"),
+        ((2, 3), [torch.zeros(2, 5)] * 2, ValueError, r"must have shape \[20, D\].*got \[16, 3\]"),
+        ((1, 2, 3), None, ValueError, r"input must have shape \[B, D\] or \[D\], got \[1, 2, 3\]"),
+    ],
+)
+def test_wrong_states_are_named(
+    x: tuple[int, ...], state: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        LSTMCell(3, 4)(torch.zeros(x), state)
 
 
 CELLS = [(3, 4, 5), (0, 4, 5), (1, 1, 1), (7, 13, 8), (33, 70, 203), (5, 16, 64)]
