@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from drawgan_fast._version import __version__
 from drawgan_fast.attention_spec import AttentionSpec
@@ -17,13 +19,18 @@ from drawgan_fast.compat.replacements import grid_points
 from drawgan_fast.errors import DrawganError
 from drawgan_fast.files import write_atomically
 from drawgan_fast.models import DRAW, MODELS, GenerativeModel
+from drawgan_fast.sizes import height_and_width, whole
 
 HEADER_KEY = "drawgan_fast"
 FORMAT = "weights-1"
+# Parts of names that only say what is around a module.
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+# Where scripts keep the numbers beside the weights.
+_NUMBERS_BESIDE = ("params", "hyperparams", "hyper_parameters", "config", "args")
 
 
 def load_foreign(
-    checkpoint: Path | str | Mapping[str, Any],
+    checkpoint: Path | str | nn.Module | Mapping[str, Any],
     *,
     image_size: Sequence[int],
     steps: int | None = None,
@@ -37,8 +44,11 @@ def load_foreign(
     Every size but the image's is read off the weights.
 
     Args:
-        checkpoint: a file written by ``torch.save`` (read without running anything in it), a
-            ``state_dict``, or a dictionary that holds one as these implementations' scripts do.
+        checkpoint: a file written by ``torch.save`` (read without running anything in it) or of
+            safetensors, a ``state_dict``, a module, or a dictionary that holds one under any key
+            (``"state_dict"``, ``"model"`` ...). What ``DataParallel``, ``torch.compile`` and
+            modules around the network put before its names (``module.``, ``_orig_mod.``,
+            ``model.`` ...) is taken off; weights elsewhere in the dictionary are left.
         image_size: (H, W) in pixels.
         steps: T; may be None where the checkpoint says.
         channels: C.
@@ -51,8 +61,8 @@ def load_foreign(
         The model, in training mode.
 
     Raises:
-        DrawganError: the file cannot be read, the names are nobody's, a weight is absent or its
-            shape fits no DRAW of that image size; the sentence names it.
+        DrawganError: the file cannot be read, the names are nobody's or stand there twice, a
+            weight is absent or its shape fits no DRAW of that image size; the sentence names it.
         ValueError: ``layout`` is unknown, or ``steps`` is needed.
 
     >>> import torch
@@ -65,18 +75,17 @@ def load_foreign(
     >>> model.cfg.read_size, model.cfg.spec.grid_offset
     (3, 'N/2+1/2')
     """
-    state, said = _unwrapped(checkpoint)
-    name, keys = _key_map(layout, state)
+    given = _read(checkpoint)
+    name, keys, state = _weights_in(_flat(given), layout)
     if steps is None:
-        found = said.get(keys.steps) if keys.steps is not None else None
-        if not isinstance(found, int):
+        steps = _steps_beside(given, keys)
+        if steps is None:
             raise ValueError("steps must be given: the checkpoint does not say how many there are")
-        steps = found
     _check_names(name, keys, state)
     hidden, latent = state[f"{keys.decoder}.weight_ih"].shape
     hidden //= 4
     glimpse = state[f"{keys.encoder}.weight_ih"].shape[1] - hidden * keys.decoder_state
-    H, W = image_size
+    H, W = height_and_width("image_size", image_size)
     read = grid_points(glimpse, 2 * channels) if attention else 1
     write = grid_points(len(state[f"{keys.patch}.bias"]), channels) if attention else 1
     if read is None or write is None:
@@ -101,13 +110,16 @@ def load_foreign(
     return model
 
 
-def _unwrapped(
-    checkpoint: Path | str | Mapping[str, Any],
-) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-    """The weights, and the numbers that stand beside them."""
+def _read(checkpoint: Path | str | nn.Module | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(checkpoint, nn.Module):
+        return checkpoint.state_dict()
     if not isinstance(checkpoint, Mapping):
         path = Path(checkpoint)
         try:
+            if path.suffix == ".safetensors":
+                from safetensors.torch import load
+
+                return load(path.read_bytes())
             # Nothing but tensors and plain values: a pickle could run anything.
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises whatever the bytes provoke
@@ -117,27 +129,82 @@ def _unwrapped(
             raise DrawganError(
                 f"checkpoint {str(path)!r} holds a {type(checkpoint).__name__}, no dictionary"
             )
-    several = checkpoint.get("model_state_dicts")
-    state = several[0] if several else checkpoint.get("model", checkpoint)
-    beside = checkpoint.get("params", checkpoint.get("hyperparams", {}))
-    if not isinstance(state, Mapping) or not state:
-        raise DrawganError("the checkpoint holds no state_dict, by itself or under 'model'")
-    return state, beside
+    return checkpoint
 
 
-def _key_map(layout: str, state: Mapping[str, Tensor]) -> tuple[str, KeyMap]:
+def _flat(value: Any, prefix: str = "") -> dict[str, Tensor]:
+    """Every tensor in nested dictionaries and lists, by the way that leads to it.
+
+    >>> list(_flat({"model": {"module.a.weight": torch.ones(1)}, "more": [torch.ones(1)]}))
+    ['model.a.weight', 'more.0']
+    """
+    if isinstance(value, nn.Module):
+        value = value.state_dict()
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    if isinstance(value, Mapping):
+        found: dict[str, Tensor] = {}
+        for key, item in value.items():
+            parts = [part for part in str(key).split(".") if part not in _WRAPPERS]
+            found |= _flat(item, ".".join([*filter(None, [prefix]), *parts]))
+        return found
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    return {prefix: value} if isinstance(value, Tensor) else {}
+
+
+def _weights_in(
+    tensors: Mapping[str, Tensor], layout: str
+) -> tuple[str, KeyMap, dict[str, Tensor]]:
+    """The layout's name, the layout, and its weights by its own names."""
+    if layout != "auto" and layout not in KEY_MAPS:
+        raise ValueError(f"layout must be auto or one of {', '.join(KEY_MAPS)}, got {layout!r}")
+    if not tensors:
+        raise DrawganError("the checkpoint holds no state_dict: there is no tensor in it")
+    for name, keys in KEY_MAPS.items() if layout == "auto" else [(layout, KEY_MAPS[layout])]:
+        first = f"{keys.encoder}.weight_ih"
+        places = [k.removesuffix(first) for k in tensors if f".{k}".endswith(f".{first}")]
+        networks = {place: _under(place, tensors) for place in places}
+        if layout == "auto":
+            networks = {
+                place: state
+                for place, state in networks.items()
+                if _layers_of(state).issuperset(keys.layers())
+            }
+        if not networks:
+            continue
+        # Of a list, the first; of two names, nobody knows which is meant.
+        names = {re.sub(r"(^|\.)\d+\.", r"\1", place): place for place in reversed(networks)}
+        if len(names) > 1:
+            raise DrawganError(
+                f"the checkpoint holds {len(names)} networks of {keys.source}, under "
+                f"{', '.join(sorted(place.rstrip('.') or 'no name' for place in networks))}; "
+                "give the dictionary of one of them"
+            )
+        return name, keys, networks[next(iter(names.values()))]
     if layout != "auto":
-        if layout not in KEY_MAPS:
-            raise ValueError(f"layout must be auto or one of {', '.join(KEY_MAPS)}, got {layout!r}")
-        return layout, KEY_MAPS[layout]
-    layers = {key.rpartition(".")[0] for key in state}
-    fitting = [(n, k) for n, k in KEY_MAPS.items() if layers.issuperset(k.layers())]
-    if not fitting:
-        raise DrawganError(
-            f"the weights {', '.join(sorted(layers))} have the names of no implementation known "
-            f"here ({', '.join(KEY_MAPS)})"
-        )
-    return fitting[0]
+        return layout, KEY_MAPS[layout], dict(tensors)  # what is missing will be named
+    raise DrawganError(
+        f"the weights {', '.join(sorted(_layers_of(tensors)))} have the names of no "
+        f"implementation known here ({', '.join(KEY_MAPS)})"
+    )
+
+
+def _under(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(place): v for k, v in tensors.items() if k.startswith(place)}
+
+
+def _layers_of(tensors: Mapping[str, Tensor]) -> set[str]:
+    return {key.rpartition(".")[0] for key in tensors}
+
+
+def _steps_beside(checkpoint: Mapping[str, Any], keys: KeyMap) -> int | None:
+    """T, where it stands beside the weights."""
+    for holder in _NUMBERS_BESIDE:
+        beside = checkpoint.get(holder)
+        if isinstance(beside, Mapping) and keys.steps in beside:
+            return whole("steps", beside[keys.steps])
+    return None
 
 
 def _check_names(name: str, keys: KeyMap, state: Mapping[str, Tensor]) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from drawgan_fast.sizes import plain_numbers
+
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrOff = Annotated[int, Field(strict=True, ge=0)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -20,6 +22,11 @@ class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, values never change afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_numpy(cls, values: Any) -> Any:
+        return plain_numbers(values) if isinstance(values, dict) else values
 
 
 class ModelSection(Section):

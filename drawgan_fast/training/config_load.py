@@ -99,15 +99,26 @@ def _nested(key: str, value: Any) -> Table:
 
 
 def read_toml(path: Path) -> Table:
-    """A TOML file as a table; every way that fails is one sentence."""
+    """A TOML file as a table, with or without a byte-order mark; every failure is one sentence."""
+    name = f"configuration file {str(path)!r}"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
-        raise UsageError(f"no configuration file {str(path)!r}; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DrawganError(f"configuration file {str(path)!r} cannot be read: {error}") from None
+        raise UsageError(f"no {name}; check the path") from None
+    except OSError as error:
+        raise DrawganError(f"{name} cannot be read: {error.strerror}") from None
+    try:
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        # Windows' editors write it as "Unicode", and shells when a command's output is redirected.
+        kind = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
+        raise UsageError(
+            f"{name} is {kind} ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"configuration file {str(path)!r} is not valid TOML: {error}") from None
+        if b"\0" in data:
+            raise UsageError(f"{name} is not UTF-8 (it holds NUL); save it as UTF-8") from None
+        raise UsageError(f"{name} is not valid TOML: {error}") from None
 
 
 def _merge(below: Table, above: Table) -> Table:

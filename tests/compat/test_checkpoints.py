@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -111,6 +112,93 @@ def test_a_file_with_the_sizes_beside_the_weights(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="steps must be given"):
         load_foreign(theirs, image_size=(9, 6))
     assert load_foreign(path, image_size=(9, 6), spec="amarsaini").cfg.spec == PRESETS["amarsaini"]
+
+
+def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+class Inside(torch.nn.Module):
+    def __init__(self, **parts: torch.nn.Module) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+
+def as_modules(state: dict[str, Tensor]) -> torch.nn.Module:
+    """The network itself, of layers that have the names."""
+    cells, layers = ("encoder", "decoder"), {}
+    for name in dict.fromkeys(key.partition(".")[0] for key in state):
+        weight = state[f"{name}.weight_ih" if name in cells else f"{name}.weight"]
+        kind = torch.nn.LSTMCell if name in cells else torch.nn.Linear
+        out = weight.shape[0] // 4 if name in cells else weight.shape[0]
+        layers[name] = kind(weight.shape[1], out)
+    network = Inside(**layers)
+    network.load_state_dict(state)
+    return network
+
+
+def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What ``torch.compile`` and ``DataParallel`` of a layer leave in the middle of its names."""
+    return {
+        key.replace("encoder.", "encoder._orig_mod.").replace("fc_mu.", "fc_mu.module."): value
+        for key, value in state.items()
+    }
+
+
+WRAPPED: dict[str, Any] = {
+    "DataParallel": lambda s: prefixed(s, "module."),
+    "compiled": lambda s: prefixed(s, "_orig_mod."),
+    "inside a module": lambda s: prefixed(s, "model."),
+    "inside three": lambda s: prefixed(s, "module._orig_mod.model.net."),
+    "layers compiled": halves,
+    "state_dict": lambda s: {"state_dict": s, "epoch": 3, "optimizer": {"state": {}}},
+    "Lightning": lambda s: {
+        "state_dict": prefixed(s, "model.") | {"loss.weight": torch.ones(2)},
+        "hyper_parameters": {"lr": 0.1},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}],
+    },
+    "two floors": lambda s: {"model": {"state_dict": prefixed(s, "module.")}},
+    "two networks": lambda s: {"netG": s, "netD": {"0.weight": torch.ones(2)}},
+    "arrays": lambda s: {key: value.numpy() for key, value in s.items()},
+    "a module": as_modules,
+    "a module in a dictionary": lambda s: {"model": as_modules(s)},
+    "a module of modules": lambda s: Inside(draw=torch.nn.DataParallel(as_modules(s))),
+}
+
+
+@pytest.mark.parametrize("way", WRAPPED)
+def test_what_is_around_the_weights_is_taken_off(way: str, tmp_path: Path) -> None:
+    _, theirs = original("natsu")
+    expected = load_foreign(theirs, image_size=(9, 6), steps=2).state_dict()
+    given = WRAPPED[way](theirs)
+    found = [load_foreign(given, image_size=(9, 6), steps=2)]
+    found.append(load_foreign(given, image_size=(9, 6), steps=2, layout="natsu"))
+    if "module" not in way and way != "arrays":
+        torch.save(given, tmp_path / "theirs.pt")
+        found.append(load_foreign(tmp_path / "theirs.pt", image_size=(9, 6), steps=2))
+    for model in found:
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, expected[key])
+
+
+def test_a_file_of_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    _, theirs = original("natsu")
+    save_file(prefixed(theirs, "model."), tmp_path / "theirs.safetensors")
+    ours = load_foreign(tmp_path / "theirs.safetensors", image_size=(9, 6), steps=np.int64(2))
+    assert torch.equal(ours.core.encoder.weight_ih, theirs["encoder.weight_ih"])
+    assert type(ours.config()["steps"]) is int
+
+
+def test_two_networks_of_one_kind_are_not_guessed_at() -> None:
+    _, theirs = original("natsu")
+    _, others = original("natsu")
+    with pytest.raises(DrawganError, match=r"2 networks of Natsu.*under ema, model; give"):
+        load_foreign({"model": theirs, "ema": others}, image_size=(9, 6), steps=2)
+    first = load_foreign({"model_state_dicts": [theirs, others]}, image_size=(9, 6), steps=2)
+    assert torch.equal(first.core.patch.weight, theirs["fc_write.weight"])
 
 
 def test_colour_and_no_attention() -> None:

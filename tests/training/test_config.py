@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from drawgan_fast.errors import DrawganError, UsageError
@@ -13,6 +14,7 @@ from drawgan_fast.training import CHANGEABLE, Config, config_to_toml, load_confi
 from drawgan_fast.training.config_load import (
     check_changes,
     config_from_table,
+    config_to_table,
     flat,
     override,
     parse_set,
@@ -135,6 +137,44 @@ def test_unknown_preset_and_unreadable_files(tmp_path: Path) -> None:
         load_config("quick", file=bad)
     with pytest.raises(DrawganError, match="cannot be read"):
         load_config("quick", file=tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"], ids=["plain", "byte-order mark"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_a_file_as_editors_write_it(tmp_path: Path, encoding: str, newline: str) -> None:
+    file = tmp_path / "mine.toml"
+    lines = ["[train]", "seed = 3", "[data]", 'name = """Bilder \\', '  ä"""', ""]
+    file.write_bytes(newline.join(lines).encode(encoding))
+    config = load_config("quick", file=file)
+    assert (config.train.seed, config.data.name) == (3, "Bilder ä")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("utf-16", r"mine.toml' is UTF-16 .*; save it as UTF-8"),
+        ("utf-16-le", r"mine.toml' is not UTF-8 .*; save it as UTF-8"),
+        ("latin-1", r"mine.toml' is not UTF-8 \(.* at byte 14\); save it as UTF-8"),
+    ],
+)
+def test_a_file_in_another_encoding_is_named(tmp_path: Path, encoding: str, words: str) -> None:
+    file = tmp_path / "mine.toml"
+    text = "[train]\nseed=3\n" if encoding == "utf-16-le" else '[data]\nname="Bübchen"\n'
+    file.write_bytes(text.encode(encoding))
+    with pytest.raises(UsageError, match=words):
+        load_config("quick", file=file)
+
+
+def test_numbers_of_numpy() -> None:
+    table = config_to_table(load_config("quick"))
+    table["train"] = {"steps": np.int64(3), "batch_size": np.int32(4)}
+    table["data"]["size"] = (np.int64(8), np.int64(9))
+    table["optimizer"]["gradient_clip"] = np.float32(2.0)
+    config = config_from_table(table)
+    assert (config.train.steps, config.train.batch_size) == (3, 4)
+    assert type(config.train.steps) is int
+    assert config.data.size == (8, 9)
+    assert config_from_table(tomllib.loads(config_to_toml(config))) == config
 
 
 def test_set_values_are_toml_and_bare_words_are_strings() -> None:
