@@ -9,6 +9,7 @@ from torch import Tensor
 
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
+from drawgan_fast.sizes import height_and_width, whole
 
 Memory = Literal["keep", "recompute"]
 """What a scan keeps for its backward: every step, or every few and the rest is run again."""
@@ -30,6 +31,7 @@ class DrawConfig:
             (DRAW section 3.1); the two sizes and the spec then mean nothing.
 
     Raises:
+        TypeError: a size is no whole number.
         ValueError: a size is below 1.
 
     >>> DrawConfig(image_size=(28, 28)).glimpse_numbers
@@ -46,14 +48,10 @@ class DrawConfig:
     attention: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", tuple(int(side) for side in self.image_size))
+        object.__setattr__(self, "image_size", height_and_width("image_size", self.image_size))
         object.__setattr__(self, "spec", resolve_spec(self.spec))
-        if len(self.image_size) != 2 or min(self.image_size) < 1:
-            raise ValueError(f"image_size must be (H, W), both ≥ 1, got {self.image_size}")
         for name in ("channels", "hidden_size", "latent_size", "read_size", "write_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number ≥ 1, got {value!r}")
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
 
     @property
     def image_numbers(self) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from drawgan_fast.sizes import height_and_width, plain_numbers, whole
+
 
 @dataclass(frozen=True)
 class LossTerms:
@@ -64,13 +66,11 @@ class GenerativeModel(nn.Module, ABC):
 
     def __init__(self, image_size: Sequence[int], channels: int, **arguments: Any) -> None:
         super().__init__()
-        self.image_size = check_image_size(image_size)
-        self.channels = check_positive_int("channels", channels)
-        self._config: dict[str, Any] = {
-            "image_size": list(self.image_size),
-            "channels": self.channels,
-            **arguments,
-        }
+        self.image_size = height_and_width("image_size", image_size)
+        self.channels = whole("channels", channels)
+        self._config: dict[str, Any] = plain_numbers(
+            {"image_size": self.image_size, "channels": self.channels, **arguments}
+        )
 
     @property
     def device(self) -> torch.device:
@@ -138,7 +138,7 @@ class GenerativeModel(nn.Module, ABC):
         Raises:
             TypeError, ValueError: if ``n`` is not an int or is negative.
         """
-        check_count("n", n)
+        n = whole("n", n, least=0)
         with torch.no_grad(), eval_mode(self):
             return self._generate(n, generator)
 
@@ -236,35 +236,6 @@ def standard_normal(
     """
     source = device if generator is None else generator.device
     return torch.randn(tuple(shape), generator=generator, device=source, dtype=dtype).to(device)
-
-
-def check_positive_int(name: str, value: object) -> int:
-    """Return ``value`` if it is an int of at least 1; raise TypeError or ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return value
-
-
-def check_count(name: str, value: object) -> int:
-    """Return ``value`` if it is an int of at least 0; raise TypeError or ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < 0:
-        raise ValueError(f"{name} must be at least 0, got {value}")
-    return value
-
-
-def check_image_size(image_size: object) -> tuple[int, int]:
-    """Return (height, width) as a tuple; raise TypeError or ValueError if it is no such pair."""
-    if isinstance(image_size, str) or not isinstance(image_size, Sequence):
-        raise TypeError(f"image_size must be (height, width), got {type(image_size).__name__}")
-    if len(image_size) != 2:
-        raise ValueError(f"image_size must be (height, width), got {len(image_size)} numbers")
-    height = check_positive_int("image_size[0] (height)", image_size[0])
-    width = check_positive_int("image_size[1] (width)", image_size[1])
-    return height, width
 
 
 def check_float_tensor(name: str, value: object, expected: str) -> None:

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from drawgan_fast.models.base import (
     check_float_tensor,
-    check_image_size,
     check_image_tensor,
     check_placement,
-    check_positive_int,
 )
+from drawgan_fast.sizes import height_and_width, plain_numbers, real, whole
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -57,7 +56,7 @@ class Discriminator(nn.Module):
         super().__init__()
         layer = len(blocks)
         if feature_layer is not None:
-            layer = check_positive_int("feature_layer", feature_layer)
+            layer = whole("feature_layer", feature_layer)
         if layer > len(blocks):
             raise ValueError(
                 f"feature_layer must be from 1 to {len(blocks)}, the hidden layers, got {layer}"
@@ -65,7 +64,7 @@ class Discriminator(nn.Module):
         self.feature_layer = layer
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(width, 1))
-        self._config = config
+        self._config = plain_numbers(config)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor arguments; ``type(self)(**self.config())`` builds the same."""
@@ -116,8 +115,9 @@ class MLPDiscriminator(Discriminator):
         dropout: float = 0.2,
         feature_layer: int | None = None,
     ) -> None:
-        size = check_image_size(image_size)
-        width = size[0] * size[1] * check_positive_int("channels", channels)
+        size = height_and_width("image_size", image_size)
+        channels = whole("channels", channels)
+        width = size[0] * size[1] * channels
         _check_probability("dropout", dropout)
         blocks = []
         for units in _check_widths("hidden_sizes", hidden_sizes):
@@ -187,9 +187,9 @@ class ConvDiscriminator(Discriminator):
         dropout: float = 0.0,
         feature_layer: int | None = None,
     ) -> None:
-        size = check_image_size(image_size)
-        check_positive_int("channels", channels)
-        check_positive_int("hidden_size", hidden_size)
+        size = height_and_width("image_size", image_size)
+        channels = whole("channels", channels)
+        hidden_size = whole("hidden_size", hidden_size)
         _check_probability("dropout", dropout)
         blocks: list[nn.Module] = []
         height, width, before = *size, channels
@@ -258,7 +258,7 @@ class LatentDiscriminator(Discriminator):
         hidden_sizes: Sequence[int] = (256, 256),
         feature_layer: int | None = None,
     ) -> None:
-        width = check_positive_int("latent_size", latent_size)
+        width = whole("latent_size", latent_size)
         blocks = []
         for units in _check_widths("hidden_sizes", hidden_sizes):
             blocks.append(nn.Sequential(nn.Linear(width, units), nn.LeakyReLU(0.2)))
@@ -269,7 +269,7 @@ class LatentDiscriminator(Discriminator):
             "feature_layer": feature_layer,
         }
         super().__init__(blocks, width, feature_layer, config)
-        self.latent_size = latent_size
+        self.latent_size = int(latent_size)
 
     def forward(self, z: Tensor) -> DiscriminatorOutput:
         """Return logits [B] and features [B, F] of latents.
@@ -310,11 +310,9 @@ def _check_widths(name: str, widths: Sequence[int]) -> Sequence[int]:
         raise TypeError(f"{name} must be a sequence of ints, got {type(widths).__name__}")
     if not widths:
         raise ValueError(f"{name} must name at least one layer, got none")
-    return [check_positive_int(f"{name}[{index}]", width) for index, width in enumerate(widths)]
+    return [whole(f"{name}[{index}]", width) for index, width in enumerate(widths)]
 
 
 def _check_probability(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not 0 <= value < 1:
+    if not 0 <= real(name, value) < 1:
         raise ValueError(f"{name} must be in [0, 1), got {value}")

@@ -15,12 +15,11 @@ from drawgan_fast.losses import bernoulli_nll, log_prior_ratio
 from drawgan_fast.models.base import (
     GenerativeModel,
     LossTerms,
-    check_count,
-    check_positive_int,
     eval_mode,
     standard_normal,
 )
 from drawgan_fast.nn import DrawCore
+from drawgan_fast.sizes import whole
 
 # Images decoded at a time when sampling: bounds the memory of `generate(10_000)`.
 _CHUNK = 1024
@@ -78,7 +77,7 @@ class DRAW(GenerativeModel):
         super().__init__(
             image_size,
             channels,
-            steps=check_positive_int("steps", steps),
+            steps=whole("steps", steps),
             hidden_size=hidden_size,
             latent_size=latent_size,
             read_size=read_size,
@@ -88,7 +87,7 @@ class DRAW(GenerativeModel):
             shared_attention=shared_attention,
             memory=memory,
         )
-        self.steps = steps
+        self.steps = int(steps)
         self.cfg = DrawConfig(
             image_size=self.image_size,
             channels=channels,
@@ -141,7 +140,7 @@ class DRAW(GenerativeModel):
         self, n: int, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, DrawTrace]:
         """As :meth:`generate`, with every canvas and write window."""
-        check_count("n", n)
+        n = whole("n", n, least=0)
         with torch.no_grad(), eval_mode(self):
             sample = self.core.generate(self.noise(n, generator), trace=True)
         assert sample.trace is not None

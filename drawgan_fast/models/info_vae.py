@@ -13,11 +13,10 @@ from drawgan_fast.losses import kl_standard_normal, mmd
 from drawgan_fast.models.base import (
     GenerativeModel,
     LossTerms,
-    check_count,
-    check_positive_int,
     standard_normal,
 )
 from drawgan_fast.models.discriminator import halving_convolution
+from drawgan_fast.sizes import real, whole
 
 Posterior = Literal["deterministic", "gaussian"]
 
@@ -109,14 +108,15 @@ class InfoVAE(GenerativeModel):
             prior_samples=prior_samples,
             posterior=posterior,
         )
-        _check_weights(alpha, scale, posterior)
+        _check_weights(real("alpha", alpha), real("scale", scale), posterior)
         if len(widths) != 2:
             raise ValueError(f"widths must be two numbers of maps, got {list(widths)}")
         self.alpha, self.scale, self.posterior = float(alpha), float(scale), posterior
-        self.latent_size = check_positive_int("latent_size", latent_size)
-        self.prior_samples = check_positive_int("prior_samples", prior_samples)
-        check_positive_int("hidden_size", hidden_size)
-        first, second = (check_positive_int("widths", width) for width in widths)
+        self.latent_size = latent_size = whole("latent_size", latent_size)
+        self.prior_samples = whole("prior_samples", prior_samples)
+        hidden_size = whole("hidden_size", hidden_size)
+        channels = self.channels
+        first, second = (whole("widths", width) for width in widths)
         half = _halved(self.image_size)
         quarter = _halved(half)
         numbers = second * quarter[0] * quarter[1]
@@ -154,8 +154,7 @@ class InfoVAE(GenerativeModel):
         Raises:
             TypeError, ValueError: if ``batch_size`` is not an int or is negative.
         """
-        check_count("batch_size", batch_size)
-        shape = (batch_size + self.prior_samples, self.latent_size)
+        shape = (whole("batch_size", batch_size, least=0) + self.prior_samples, self.latent_size)
         return standard_normal(shape, generator, device=self.device, dtype=self.dtype)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -276,12 +275,7 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _check_weights(alpha: object, scale: object, posterior: object) -> None:
-    for name, value in (("alpha", alpha), ("scale", scale)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    assert isinstance(alpha, (int, float))
-    assert isinstance(scale, (int, float))
+def _check_weights(alpha: float, scale: float, posterior: object) -> None:
     if not alpha <= 1:
         raise ValueError(f"alpha must be at most 1 (1 - alpha weighs the KL), got {alpha}")
     if not alpha + scale >= 1:

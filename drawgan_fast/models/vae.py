@@ -11,10 +11,9 @@ from drawgan_fast.losses import bernoulli_nll, kl_standard_normal, log_prior_rat
 from drawgan_fast.models.base import (
     GenerativeModel,
     LossTerms,
-    check_count,
-    check_positive_int,
     standard_normal,
 )
+from drawgan_fast.sizes import whole
 
 
 class VAE(GenerativeModel):
@@ -55,9 +54,9 @@ class VAE(GenerativeModel):
         latent_size: int = 20,
     ) -> None:
         super().__init__(image_size, channels, hidden_size=hidden_size, latent_size=latent_size)
-        check_positive_int("hidden_size", hidden_size)
-        self.latent_size = check_positive_int("latent_size", latent_size)
-        height, width = self.image_size
+        hidden_size = whole("hidden_size", hidden_size)
+        self.latent_size = latent_size = whole("latent_size", latent_size)
+        channels, (height, width) = self.channels, self.image_size
         numbers = channels * height * width
         self.encoder = nn.Sequential(
             nn.Flatten(),
@@ -78,8 +77,7 @@ class VAE(GenerativeModel):
         Raises:
             TypeError, ValueError: if ``batch_size`` is not an int or is negative.
         """
-        check_count("batch_size", batch_size)
-        shape = (batch_size, self.latent_size)
+        shape = (whole("batch_size", batch_size, least=0), self.latent_size)
         return standard_normal(shape, generator, device=self.device, dtype=self.dtype)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

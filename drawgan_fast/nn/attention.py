@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from drawgan_fast import functional as F
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
+from drawgan_fast.sizes import height_and_width, whole
 
 
 class AttentionReader(nn.Module):
@@ -28,7 +29,7 @@ class AttentionReader(nn.Module):
 
     def __init__(self, hidden_size: int, N: int, spec: str | AttentionSpec = "paper") -> None:
         super().__init__()
-        self.N = N
+        self.N = whole("N", N)
         self.spec = resolve_spec(spec)
         self.window = nn.Linear(hidden_size, 5)
 
@@ -75,11 +76,11 @@ class AttentionWriter(nn.Module):
         spec: str | AttentionSpec = "paper",
     ) -> None:
         super().__init__()
-        self.N = N
-        self.size = size
-        self.channels = channels
+        self.N = whole("N", N)
+        self.size = height_and_width("size", size)
+        self.channels = whole("channels", channels)
         self.spec = resolve_spec(spec)
-        self.patch = nn.Linear(hidden_size, channels * N * N)
+        self.patch = nn.Linear(hidden_size, self.channels * self.N**2)
         self.window = nn.Linear(hidden_size, 5)
 
     def forward(

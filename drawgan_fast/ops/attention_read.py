@@ -7,7 +7,8 @@ from torch import Tensor
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
 from drawgan_fast.backends import select
-from drawgan_fast.ops.checks import Signature, check_count, remembered
+from drawgan_fast.ops.checks import Signature, remembered
+from drawgan_fast.sizes import whole
 
 
 def attention_read(
@@ -33,7 +34,7 @@ def attention_read(
     plain = signature.check((*several, params, canvas))
     if plain is None:
         _check_pixels(several[0])
-    check_count("N", N)
+    N = whole("N", N)
     spec = resolve_spec(spec)
 
     args = {"images": several, "params": params, "N": N, "spec": spec, "canvas": canvas}

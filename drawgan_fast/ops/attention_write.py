@@ -7,7 +7,8 @@ from torch import Tensor
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
 from drawgan_fast.backends import select
-from drawgan_fast.ops.checks import Signature, check_size, remembered
+from drawgan_fast.ops.checks import Signature, remembered
+from drawgan_fast.sizes import height_and_width
 
 
 def attention_write(
@@ -18,7 +19,7 @@ def attention_write(
     canvas: Tensor | None,  # [B, C, H, W]
 ) -> Tensor:
     """See ``functional.attention_write``."""
-    size = check_size("size", size)
+    size = height_and_width("size", size)
     plain = _signature(*size, canvas is not None).check((patch, params, canvas))
     if plain is None and patch.shape[-1] < 1:
         raise ValueError(f"patch must have N ≥ 1, got {list(patch.shape)}")

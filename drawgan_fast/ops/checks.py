@@ -127,20 +127,3 @@ def remembered(make: Callable[..., Signature]) -> Callable[..., Signature]:
         return make(*key) if torch.compiler.is_compiling() else kept(*key)
 
     return signature
-
-
-def check_count(name: str, value: Any) -> None:
-    """Raise unless ``value`` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def check_size(name: str, size: Any) -> tuple[int, int]:
-    """Raise unless ``size`` is (H, W) in whole pixels; returns it as a tuple."""
-    if not isinstance(size, (tuple, list)) or len(size) != 2:
-        raise TypeError(f"{name} must be (H, W), got {size!r}")
-    check_count(f"{name}[0]", size[0])
-    check_count(f"{name}[1]", size[1])
-    return size[0], size[1]

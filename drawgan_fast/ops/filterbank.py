@@ -8,7 +8,8 @@ from drawgan_fast import reference
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.attention_spec import spec as resolve_spec
 from drawgan_fast.backends.precision import computing_dtype, without_autocast
-from drawgan_fast.ops.checks import Shapes, check_count, check_size
+from drawgan_fast.ops.checks import Shapes
+from drawgan_fast.sizes import height_and_width, whole
 
 
 def filterbank(
@@ -20,8 +21,8 @@ def filterbank(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See ``functional.filterbank``."""
     Shapes().check("params", params, ("B", 5))
-    size = check_size("size", size)
-    check_count("N", N)
+    size = height_and_width("size", size)
+    N = whole("N", N)
     spec = resolve_spec(spec)
     with without_autocast(params.device):
         banks = reference.filterbank(
