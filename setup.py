@@ -65,7 +65,7 @@ class CMakeBuild(build_ext):
             place.parent.mkdir(parents=True, exist_ok=True)
             if module is None:
                 place.unlink(missing_ok=True)  # of an earlier build
-                note.write_text(f"{reason}\n")
+                note.write_text(f"{reason}\n", encoding="utf-8")
             else:
                 note.unlink(missing_ok=True)
         if module is not None:
@@ -152,10 +152,10 @@ def forget_other_settings(folder: Path) -> None:
     names = ("CXX", "CXXFLAGS", "LDFLAGS", "CUDACXX", "CUDAFLAGS", "CUDAHOSTCXX")
     settings = "\n".join([str(ROOT), *(f"{name}={os.environ.get(name, '')}" for name in names)])
     noted = folder / "settings.txt"
-    if not noted.exists() or noted.read_text() != settings:
+    if not noted.exists() or noted.read_text(encoding="utf-8") != settings:
         (folder / "CMakeCache.txt").unlink(missing_ok=True)
         shutil.rmtree(folder / "CMakeFiles", ignore_errors=True)
-        noted.write_text(settings)
+        noted.write_text(settings, encoding="utf-8")
 
 
 def option(name: str) -> str:

@@ -134,7 +134,9 @@ def _import_emulation(path: Path) -> ModuleType:
 def _why_not_built(name: str) -> str:
     """The reason that the build left, or what else the package's folder tells."""
     try:
-        return (_FOLDER / f"{name}.reason.txt").read_text().strip()
+        return (
+            (_FOLDER / f"{name}.reason.txt").read_text(encoding="utf-8", errors="replace").strip()
+        )
     except OSError:
         others = sorted(path.name for path in _FOLDER.glob(f"{name}.*") if path.suffix != ".txt")
         if others:

@@ -24,3 +24,12 @@ class UsageError(DrawganError):
     """
 
     exit_code: int = 2
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line: its first, or its name where it is silent.
+
+    >>> first_line(ValueError("no FreeType\\nand more")), first_line(KeyboardInterrupt())
+    ('no FreeType', 'KeyboardInterrupt')
+    """
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

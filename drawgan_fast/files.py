@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import zlib
 from pathlib import Path
 
 from drawgan_fast.errors import DrawganError
+
+_log = logging.getLogger("drawgan_fast.files")
+_NOT_DONE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+_said: set[int | None] = set()
 
 #: Ending of files that are being written; whatever bears it after a crash may be removed.
 TEMPORARY = ".tmp"
@@ -33,12 +39,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         >>> write_atomically(path, b"whole"); path.read_bytes()
         b'whole'
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(_temporary_name(path.name))
     try:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno(), path.parent)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -51,14 +57,58 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def _temporary_name(name: str) -> str:
+    """Hidden, of this process and this file, and no longer than a name may be.
+
+    >>> len(_temporary_name("ü" * 127).encode()) <= 255
+    True
+    """
+    return f".{name[:40]}.{zlib.crc32(name.encode(errors='surrogateescape')):08x}.{os.getpid()}" + (
+        TEMPORARY
+    )
+
+
+def sync(descriptor: int, folder: Path) -> None:
+    """Flush a file, or the folder itself, to the disk, and say once where that cannot be done.
+
+    Some file systems (of networks, of phones, of user space) do not flush files or folders.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_DONE:
+            raise
+        _say_not_flushed(folder, error)
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # Windows opens no folders; NTFS journals the rename by itself.
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in (*_NOT_DONE, errno.EACCES, errno.EPERM):  # of one not to be read
+            raise
+        _say_not_flushed(folder, error)
+        return
+    try:
+        sync(descriptor, folder)
     finally:
         os.close(descriptor)
+
+
+def _say_not_flushed(folder: Path, error: OSError) -> None:
+    if error.errno not in _said:
+        _said.add(error.errno)
+        _log.warning(
+            "%s is on a file system that does not flush to the disk (%s): after a power cut the "
+            "newest files may be missing",
+            folder,
+            error.strerror,
+        )
 
 
 def disk_error(path: Path, error: OSError) -> DrawganError:

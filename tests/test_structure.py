@@ -15,7 +15,7 @@ PACKAGE = Path(drawgan_fast.__file__).parent
 
 # From the ground up; a room imports only rooms of its own floor's name or of floors below.
 FLOORS: list[set[str]] = [
-    {"_version", "errors", "files", "attention_spec", "draw_config", "sizes"},
+    {"_version", "_matplotlib", "errors", "files", "attention_spec", "draw_config", "sizes"},
     {"reference", "_native"},
     {"window_map"},
     {"kernels"},

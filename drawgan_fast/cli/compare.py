@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from drawgan_fast.cli.options import (
 )
 from drawgan_fast.cli.scoring import generator_of, load_images, make_evaluator, progress_line
 from drawgan_fast.errors import UsageError
+from drawgan_fast.files import write_atomically
 
 # In the order of the paper's Table I.
 COMPARED = ("vae", "info-vae", "draw", "draw-gan")
@@ -51,10 +53,12 @@ def compare(
     from drawgan_fast import training
     from drawgan_fast.metrics import comparison_text
     from drawgan_fast.training.run_data import with_absolute_data
+    from drawgan_fast.training.run_folder import RunFolder
     from drawgan_fast.training.setup import run_length
 
-    if out.exists():
+    if os.path.lexists(out):
         raise UsageError(f"--out {str(out)!r} exists already; give a new folder")
+    RunFolder.refuse_existing(out)  # nor is it a name that no folder can have
     layers = data_settings(data, data_dir, download)
     if steps is not None:
         layers.append(f"train.steps={steps}")
@@ -85,9 +89,10 @@ def compare(
         "seconds": seconds,
         "reports": {name: report.to_dict() for name, report in reports.items()},
     }
-    (out / "comparison.json").write_text(json.dumps(result_table, indent=2) + "\n")
+    table = f"{json.dumps(result_table, indent=2)}\n"
+    write_atomically(out / "comparison.json", table.encode())
     text = comparison_text(reports, section.name) + "\n\n" + _times(seconds)
-    (out / "comparison.txt").write_text(text + "\n")
+    write_atomically(out / "comparison.txt", f"{text}\n".encode())
     typer.echo(json.dumps(result_table, indent=2) if as_json else text)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from drawgan_fast._version import __version__
+from drawgan_fast.cli import streams
 from drawgan_fast.cli.compare import compare
 from drawgan_fast.cli.evaluate import evaluate
 from drawgan_fast.cli.info import info
@@ -26,8 +27,8 @@ app = typer.Typer(
         "Start with: drawgan train"
     ),
     epilog="Exit codes: 0 done, 1 something outside the program is wrong (a file, a disk, a run "
-    "that diverged), 2 the request itself is wrong, 130 and 143 stopped by SIGINT and SIGTERM "
-    "with everything saved.",
+    "that diverged), 2 the request itself is wrong, 129, 130 and 143 stopped by SIGHUP, SIGINT and "
+    "SIGTERM with everything saved.",
 )
 for command in (train, evaluate, sample, compare, info):
     app.command()(command)
@@ -55,8 +56,12 @@ def main() -> None:
     """Run the command line; the exit code says how it went, see ``drawgan --help``."""
     from drawgan_fast.backends import BackendError
 
+    streams.prepare()
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.finish()
     except DrawganError as error:
         print(f"drawgan: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -66,7 +71,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("drawgan: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader (`| head`) has gone: nothing is left to say, nor anyone to say it to.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        # What no command expected of a machine is a sentence all the same.
+        where = f"{str(error.filename)!r}: " if error.filename else ""
+        print(f"drawgan: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

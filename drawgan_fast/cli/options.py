@@ -87,12 +87,15 @@ def toml_string(value: str | Path) -> str:
 
     Raises:
         UsageError: it is a path whose bytes are no UTF-8.
+
+    >>> toml_string("7"), toml_string("📁")
+    ('"7"', '"📁"')
     """
-    import json
+    import tomli_w
 
     text = str(value)
     try:
         text.encode()
     except UnicodeEncodeError:
         raise UsageError(f"{text!a} is no UTF-8: rename it, or give a link to it") from None
-    return json.dumps(text)
+    return tomli_w.dumps({"value": text}).removeprefix("value = ").rstrip("\n")

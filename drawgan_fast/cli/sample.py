@@ -9,6 +9,7 @@ import torch
 import typer
 
 from drawgan_fast.cli.options import Ema, RunArgument, Seed
+from drawgan_fast.errors import DrawganError
 
 
 def sample(
@@ -38,13 +39,16 @@ def sample(
     save_png(image_grid(model.generate(n, generator=generator)), folder / "grid.png")
     typer.echo(str(folder / "grid.png"))
     drawing = folder / "generation.gif"
-    if write_generation(model, drawing, n=min(n, ANIMATED), generator=generator.manual_seed(seed)):
+    generator.manual_seed(seed)
+    try:
+        drawn = write_generation(model, drawing, n=min(n, ANIMATED), generator=generator)
+    except (OSError, ImportError) as error:  # a Pillow without FreeType, for one
+        raise DrawganError(f"{drawing} was not made: {error}") from error
+    if drawn:
         typer.echo(str(drawing))
 
 
 def _make(folder: Path) -> None:
-    from drawgan_fast.errors import DrawganError
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

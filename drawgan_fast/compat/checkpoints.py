@@ -16,7 +16,7 @@ from drawgan_fast._version import __version__
 from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.compat.key_maps import KEY_MAPS, KeyMap
 from drawgan_fast.compat.replacements import grid_points
-from drawgan_fast.errors import DrawganError
+from drawgan_fast.errors import DrawganError, first_line
 from drawgan_fast.files import write_atomically
 from drawgan_fast.models import DRAW, MODELS, GenerativeModel
 from drawgan_fast.sizes import height_and_width, whole
@@ -123,8 +123,9 @@ def _read(checkpoint: Path | str | nn.Module | Mapping[str, Any]) -> Mapping[str
             # Nothing but tensors and plain values: a pickle could run anything.
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises whatever the bytes provoke
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DrawganError(f"checkpoint {str(path)!r} cannot be read: {first}") from None
+            raise DrawganError(
+                f"checkpoint {str(path)!r} cannot be read: {first_line(error)}"
+            ) from None
         if not isinstance(checkpoint, Mapping):
             raise DrawganError(
                 f"checkpoint {str(path)!r} holds a {type(checkpoint).__name__}, no dictionary"

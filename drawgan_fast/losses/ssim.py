@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from drawgan_fast._matplotlib import any_backend
 from drawgan_fast.losses._checks import check_same_shape
 
 WINDOW = 11
@@ -54,8 +55,9 @@ def ssim_loss(reconstruction: Tensor, x: Tensor) -> Tensor:
         )
     if x.shape[0] == 0:
         return reconstruction.sum(dim=(1, 2, 3))
-    # torchmetrics takes seconds to import.
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    # torchmetrics takes seconds to import, and imports matplotlib.
+    with any_backend():
+        from torchmetrics.functional.image import structural_similarity_index_measure
 
     similarity = structural_similarity_index_measure(
         reconstruction, x, data_range=1.0, reduction="none"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -183,9 +184,9 @@ def find_checkpoint(run_or_checkpoint: Path | str) -> Path:
         DrawganError: the run has no checkpoint yet.
     """
     path = Path(run_or_checkpoint)
-    if path.is_file():
+    if os.path.isfile(path):  # False, too, for a name that cannot be
         return path
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UsageError(f"there is no run folder or checkpoint {str(path)!r}; check the path")
     found = list_checkpoints(path / "checkpoints") or list_checkpoints(path)
     if not found:

@@ -215,6 +215,9 @@ def config_from_table(table: Table, *, check_model: bool = True) -> Config:
 
 
 def _config_from_layers(layers: Sequence[Table], *, check_model: bool) -> Config:
+    for layer in layers:
+        for key, value in flat(layer).items():
+            _check_text(key, value)
     try:
         config = Config.model_validate(_join_layers(layers))
     except ValidationError as error:
@@ -223,6 +226,21 @@ def _config_from_layers(layers: Sequence[Table], *, check_model: bool) -> Config
         return config
     options = check_options(config.model.name, config.model.options)
     return config.model_copy(update={"model": config.model.model_copy(update={"options": options})})
+
+
+def _check_text(key: str, value: Any) -> None:
+    """Raise unless a string can be written in the run's files.
+
+    A name whose letters the locale does not have comes in as bytes in disguise.
+    """
+    try:
+        if isinstance(value, str):
+            value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{key} = {value!a} has letters that this locale ({sys.getfilesystemencoding()}) "
+            "does not have; set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+        ) from None
 
 
 def load_config(

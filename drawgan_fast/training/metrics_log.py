@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from drawgan_fast.files import disk_error, write_atomically
+from drawgan_fast.errors import first_line
+from drawgan_fast.files import disk_error, sync, write_atomically
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
@@ -42,9 +44,12 @@ class MetricsLog:
         path: the JSONL file.
         tensorboard: folder of the curves; ``None``: no curves.
         step: steps already done; records after it (of a run that was killed) are dropped.
+        say: told why there are no more curves, where TensorBoard does not work.
     """
 
-    def __init__(self, path: Path, tensorboard: Path | None, *, step: int) -> None:
+    def __init__(
+        self, path: Path, tensorboard: Path | None, *, step: int, say: Callable[[str], None]
+    ) -> None:
         self.path = path
         kept = [record for record in read_metrics(path) if record["step"] <= step]
         write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
@@ -54,11 +59,14 @@ class MetricsLog:
         except OSError as error:
             raise disk_error(path, error) from None
         self._writer: Any = None
+        self._curves, self._say = tensorboard, say
         if tensorboard is not None:
-            from torch.utils.tensorboard import SummaryWriter
+            with self._curves_if_they_can_be_had():
+                from torch.utils.tensorboard import SummaryWriter
 
-            # purge_step hides what a killed run wrote beyond its checkpoint.
-            self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None)
+                # purge_step hides what a killed run wrote beyond its checkpoint.
+                purge = step + 1 if step else None
+                self._writer = SummaryWriter(str(tensorboard), purge_step=purge)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append a record; it has a "step", and its numbers become curves.
@@ -68,18 +76,19 @@ class MetricsLog:
         """
         try:
             self._file.write(json.dumps(record) + "\n")
-            if self._writer is not None:
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        if self._writer is not None:
+            with self._curves_if_they_can_be_had():
                 for key, value in record.items():
                     if key not in ("step", "epoch", "seconds"):
                         self._writer.add_scalar(key, value, record["step"])
-        except OSError as error:
-            raise disk_error(self.path, error) from error
 
     def sync(self) -> None:
         """Flush to the disk itself: what a checkpoint counts on is there before it."""
         try:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            sync(self._file.fileno(), self.path.parent)
         except OSError as error:
             raise disk_error(self.path, error) from error
 
@@ -87,7 +96,17 @@ class MetricsLog:
         """Close both."""
         try:
             self._file.close()
-            if self._writer is not None:
-                self._writer.close()
         except OSError as error:
             raise disk_error(self.path, error) from error
+        if self._writer is not None:
+            with self._curves_if_they_can_be_had():
+                self._writer.close()
+
+    @contextmanager
+    def _curves_if_they_can_be_had(self) -> Iterator[None]:
+        """Curves are for looking at: where TensorBoard fails, that is said, and the run goes on."""
+        try:
+            yield
+        except Exception as error:
+            self._writer = None
+            self._say(f"no more TensorBoard curves in {self._curves}: {first_line(error)}")

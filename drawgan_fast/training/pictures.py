@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor
 
+from drawgan_fast.errors import DrawganError, first_line
 from drawgan_fast.files import write_atomically
 from drawgan_fast.training.metrics_log import read_metrics
 from drawgan_fast.training.optimizers import AveragedWeights
@@ -28,6 +30,25 @@ def sample_generator(seed: int) -> torch.Generator:
     On the CPU, so that the pictures of a run do not depend on its device's generator.
     """
     return torch.Generator().manual_seed(mix(seed, SAMPLE_STREAM))
+
+
+@contextmanager
+def for_looking_at(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """A picture is made in the block; if it cannot be, that is said, and the run goes on.
+
+    What a run is for is its weights and numbers: neither a full disk nor a library for pictures
+    that does not work ends it here. A disk that takes no checkpoint does, at the checkpoint.
+
+    >>> with for_looking_at(Path("losses.png"), print):
+    ...     raise ImportError("no FreeType")
+    losses.png was not made: no FreeType
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = first_line(error)
+        said = f"{path} was not made: {reason}"
+        say(reason if isinstance(error, DrawganError) and str(path) in reason else said)
 
 
 def averaged(average: AveragedWeights | None) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from drawgan_fast.training.model_options import build_model
 from drawgan_fast.training.pictures import (
     ANIMATED,
     averaged,
+    for_looking_at,
     sample_generator,
     write_curves,
     write_generation,
@@ -56,7 +58,7 @@ class RunResult:
         path: the run's folder.
         step: optimizer steps done.
         total_steps: steps of the whole run.
-        exit_code: 0, or 130 / 143 after SIGINT / SIGTERM.
+        exit_code: 0, or 129 / 130 / 143 after SIGHUP / SIGINT / SIGTERM.
         checkpoint: the newest checkpoint.
         metrics: the last record of ``metrics.jsonl`` (losses in mean nats per image).
     """
@@ -94,7 +96,8 @@ def train(
         console: where progress goes; ``None``: the standard error.
 
     Returns:
-        How it ended. SIGINT and SIGTERM end it after the step they arrive in, with all saved.
+        How it ended. SIGHUP, SIGINT and SIGTERM end it after the step they arrive in, with all
+        saved.
 
     Raises:
         UsageError: the request cannot be met; nothing has been written.
@@ -142,7 +145,7 @@ def _resume(
     console: Console,
     say: Callable[[str], None],
 ) -> RunResult:
-    chosen = path if path.is_file() else None
+    chosen = path if os.path.isfile(path) else None
     if chosen is not None:
         run = run_of(chosen)
         if run is None:
@@ -152,7 +155,7 @@ def _resume(
                 "this file as it is)"
             )
         path = run
-    elif not path.exists():
+    elif not os.path.exists(path):
         raise UsageError(f"there is no run {str(path)!r} to resume; check the path")
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(RunFolder.open(path))
@@ -189,7 +192,7 @@ def _resume(
                 f"to go on, raise its length: --resume {path} --set train.steps=..."
             )
             if not (folder.path / "losses.png").exists():
-                _last_pictures(trainer)
+                _last_pictures(trainer, say)
             return _result(trainer, 0, checkpoint.header.get("metrics") if checkpoint else None)
         folder.write_environment(device=str(device), backend=config.train.backend)
         say(f"resuming {path} after step {trainer.step}")
@@ -238,7 +241,7 @@ def _run(trainer: Trainer, console: Console, say: Callable[[str], None]) -> RunR
             with progress:
                 trainer.run(guard, progress)
             if guard.received is None:
-                _last_pictures(trainer)
+                _last_pictures(trainer, say)
             else:
                 say(
                     f"{guard.received.name}: saved at step {trainer.step} of {trainer.total}; "
@@ -250,21 +253,23 @@ def _run(trainer: Trainer, console: Console, say: Callable[[str], None]) -> RunR
         raise disk_error(folder.path, error) from error
 
 
-def _last_pictures(trainer: Trainer) -> None:
-    folder, config = trainer.folder, trainer.config
+def _last_pictures(trainer: Trainer, say: Callable[[str], None]) -> None:
+    folder, config, model = trainer.folder, trainer.config, trainer.model
     if not (folder.samples / f"step-{trainer.step:08d}.png").exists():
-        trainer.samples()
+        trainer.samples(say)
+    generation, reconstruction = (
+        folder.path / f"{n}.gif" for n in ("generation", "reconstruction")
+    )
     if config.train.animation:
         generator = sample_generator(config.train.seed)
         x = trainer.data.images[:ANIMATED].float() / 255
-        with averaged(trainer.average):
-            write_generation(
-                trainer.model, folder.path / "generation.gif", n=ANIMATED, generator=generator
-            )
-            write_reconstruction(
-                trainer.model, folder.path / "reconstruction.gif", x, generator=generator
-            )
-    write_curves(folder.metrics, folder.path / "losses.png")
+        with for_looking_at(generation, say), averaged(trainer.average):
+            write_generation(model, generation, n=ANIMATED, generator=generator)
+        with for_looking_at(reconstruction, say), averaged(trainer.average):
+            write_reconstruction(model, reconstruction, x, generator=generator)
+    curves = folder.path / "losses.png"
+    with for_looking_at(curves, say):
+        write_curves(folder.metrics, curves)
 
 
 def _result(trainer: Trainer, exit_code: int, metrics: dict[str, Any] | None = None) -> RunResult:

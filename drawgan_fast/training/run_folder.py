@@ -16,7 +16,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -39,11 +41,16 @@ except ImportError:  # Windows: no advisory locks of this kind, so nothing guard
     fcntl = None  # type: ignore[assignment]
 
 
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
+_log = logging.getLogger("drawgan_fast.training")
+
+
 class RunFolder:
     """A run's folder, locked against a second process while it is open.
 
     Use :meth:`create` or :meth:`open`; then as a context manager, so that the lock goes.
-    The lock is the kernel's: a killed process leaves none behind.
+    The lock is the kernel's: a killed process leaves none behind. Where the file system has no
+    locks, a warning says so.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,6 +91,14 @@ class RunFolder:
     @staticmethod
     def refuse_existing(path: Path) -> None:
         """Raise :class:`UsageError` if ``path`` is there and holds anything."""
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UsageError(
+                f"{str(path)!r} cannot be a run's folder: {error.strerror}; give another --out"
+            ) from None
         if path.is_dir():
             # The lock file alone is what an attempt leaves that failed before its first file.
             if any(entry.name != ".lock" for entry in path.iterdir()):
@@ -91,7 +106,7 @@ class RunFolder:
                     f"run folder {str(path)!r} exists and is not empty; continue it with "
                     f"--resume {path}, or give another --out"
                 )
-        elif path.exists():
+        else:
             raise UsageError(f"{str(path)!r} exists and is no folder; give another --out")
 
     @staticmethod
@@ -125,15 +140,19 @@ class RunFolder:
             DrawganError: another process is training in it.
         """
         path = Path(path)
-        if not (path / "config.toml").is_file():
+        if not os.path.isfile(path / "config.toml"):  # False, too, for a name that cannot be
             raise UsageError(
                 f"{str(path)!r} is no run folder (it has no config.toml); give the folder that "
                 "drawgan train made"
             )
         folder = cls(path)
-        for place in (folder.path, folder.checkpoints, folder.samples):
-            place.mkdir(exist_ok=True)
-            remove_temporaries(place)
+        try:
+            for place in (folder.path, folder.checkpoints, folder.samples):
+                place.mkdir(exist_ok=True)
+                remove_temporaries(place)
+        except OSError as error:
+            folder.close()
+            raise disk_error(path, error) from None
         return folder
 
     def _acquire(self) -> None:
@@ -145,7 +164,15 @@ class RunFolder:
             return
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _HELD:
+                _log.warning(
+                    "%s is on a file system without locks (%s): see to it yourself that no second "
+                    "process trains there",
+                    self.path,
+                    error.strerror,
+                )
+                return
             self._lock.close()
             raise DrawganError(
                 f"another process is training in {str(self.path)!r}; wait for it, stop it, or "
@@ -233,6 +260,8 @@ def _commit() -> str | None:
             ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=True,
         )
@@ -243,7 +272,9 @@ def _commit() -> str | None:
 
 def _cpu_model() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

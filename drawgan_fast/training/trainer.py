@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from drawgan_fast.training.config_load import config_to_table
 from drawgan_fast.training.interrupt import InterruptGuard
 from drawgan_fast.training.metrics_log import MetricsLog
 from drawgan_fast.training.optimizers import AveragedWeights, make_optimizers
-from drawgan_fast.training.pictures import write_samples
+from drawgan_fast.training.pictures import for_looking_at, write_samples
 from drawgan_fast.training.progress import TrainingProgress
 from drawgan_fast.training.run_data import fingerprint
 from drawgan_fast.training.run_folder import RunFolder
@@ -131,6 +131,7 @@ class Trainer:
             self.folder.metrics,
             self.folder.tensorboard if train.tensorboard else None,
             step=self.step,
+            say=progress.say,
         )
         try:
             if self._saved_at < 0:
@@ -160,20 +161,21 @@ class Trainer:
                 if guard.received is not None:
                     break
                 if done or (train.sample_every and self.step % train.sample_every == 0):
-                    self.samples()
+                    self.samples(progress.say)
         finally:
             log.close()
 
-    def samples(self) -> None:
-        """Write the sample grid of the present step."""
+    def samples(self, say: Callable[[str], None]) -> None:
+        """Write the sample grid of the present step, or say why there is none."""
         path = self.folder.samples / f"step-{self.step:08d}.png"
-        write_samples(
-            self.model,
-            self.average,
-            path,
-            n=self.config.train.samples,
-            seed=self.config.train.seed,
-        )
+        with for_looking_at(path, say):
+            write_samples(
+                self.model,
+                self.average,
+                path,
+                n=self.config.train.samples,
+                seed=self.config.train.seed,
+            )
 
     def _batches(self) -> Iterator[Tensor]:
         """The batches [B, C, H, W] of all steps that are left, across epochs."""

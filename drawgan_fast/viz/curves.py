@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from drawgan_fast._matplotlib import any_backend
 from drawgan_fast.files import write_atomically
 
 # One panel per unit or purpose; a record's keys that stand in none are not losses.
@@ -51,8 +52,9 @@ def loss_curves(records: Sequence[Mapping[str, Any]], path: str | Path) -> None:
             'records hold nothing to draw: expected dicts with "step" and a loss such as '
             f"{', '.join(BOUND[:4])}, got {len(records)} records"
         )
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with any_backend():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 1 + 3.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)

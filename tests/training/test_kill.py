@@ -124,8 +124,8 @@ def test_killed_and_interrupted_again_and_again_the_run_is_bit_identical(
     run = tmp_path / "run"
     chance = random.Random()  # any step must do, so others each time; printed when it fails
     stops = sorted(chance.sample(range(1, STEPS - 8), 4))
-    numbers = [signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM]
-    codes = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
+    numbers = [signal.SIGKILL, signal.SIGINT, signal.SIGHUP, signal.SIGTERM]
+    codes = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGTERM: 143}
     print(f"stopped after steps {stops}")
     request: dict[str, str] = {"out": str(run)}
     for stop, number in zip(stops, numbers):

@@ -21,7 +21,7 @@ INTERPRETED: bool = triton.knobs.runtime.interpret
 def tuned() -> dict[str, dict[str, Any]]:
     """Measured launches: ``"attention_read/sm_90/16/32/32"`` → block sizes and warps."""
     path = Path(__file__).with_name("tuned.json")
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 @lru_cache(maxsize=64)
