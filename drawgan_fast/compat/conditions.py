@@ -12,10 +12,12 @@ from __future__ import annotations
 import types
 import weakref
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import is_, itemgetter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,12 +25,14 @@ from drawgan_fast.compat.contents import (
     MISSING,
     Path,
     Snapshot,
+    Step,
     class_of,
     follow,
     has_attributes,
     is_by_somebody,
     module_paths,
     own_attributes,
+    same,
     written,
 )
 from drawgan_fast.compat.settings import Outside
@@ -57,22 +61,65 @@ def modes_of(model: nn.Module) -> dict[Path, bool]:
     return {path: module.training for path, module in module_paths(model).items()}
 
 
+# What DataParallel leaves in a replica, whose parameters are attributes.
+_OF_REPLICAS = frozenset({"_former_parameters", "_is_replica"})
+
+
 @dataclass(frozen=True)
 class Layer:
-    """What a module was, and for one of torch's the names of all that hung on it."""
+    """What a module was, and for one of torch's the names of all that hung on it.
+
+    Attributes:
+        kind: its class.
+        children: names of a container's modules.
+        attributes: names of all attributes and parameters.
+        absent: what only its class gave it, and what the instance therefore must not have: its
+            forward, and whatever methods of it were looked at.
+    """
 
     kind: type
     children: tuple[str, ...] | None
     attributes: frozenset[str] | None
+    absent: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, module: nn.Module) -> Layer:
-        """Note it."""
+    def of(cls, module: nn.Module, read: Iterable[str] = ()) -> Layer:
+        """Note it, and that of what was read the class gave what the instance does not have."""
         kind = class_of(module)
         if is_by_somebody(kind):
-            return cls(kind, None, None)
-        own = frozenset(own_attributes(module).keys() | module._parameters.keys())
-        return cls(kind, tuple(module._modules), own)
+            own = vars(module).keys() | module._buffers.keys()
+            own |= module._modules.keys() | module._parameters.keys()
+            return cls(kind, None, None, frozenset({"forward", *read}) - own)
+        own = own_attributes(module).keys() | module._parameters.keys()
+        return cls(kind, tuple(module._modules), frozenset(own - _OF_REPLICAS))
+
+    def difference(self, module: Any) -> str | None:
+        """What is other about a module; None if it is such a layer."""
+        if not isinstance(module, nn.Module):
+            return "is gone"
+        now = Layer.of(module)
+        if now.kind is not self.kind:
+            return f"is a {now.kind.__name__}"
+        if (now.children, now.attributes) != (self.children, self.attributes):
+            return "has other contents"
+        given = self.absent & (vars(module).keys() | module._modules.keys())
+        return f".{min(given)} is its own" if given else None
+
+
+# Of torch's modules those that compute the same in every mode.
+_MODELESS = (
+    *(nn.Linear, nn.Bilinear, nn.RNNCellBase, nn.Identity, nn.Embedding, nn.Flatten, nn.Unflatten),
+    *(nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.ParameterList, nn.ParameterDict),
+    *(nn.Sigmoid, nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus),
+    *(nn.Softmax, nn.LogSoftmax, nn.LayerNorm, nn.Conv2d, nn.ConvTranspose2d),
+)
+
+
+def has_modes(module: nn.Module, read: Iterable[str]) -> bool:
+    """Whether ``training`` makes a difference to a module, as far as anybody can say."""
+    if is_by_somebody(class_of(module)):
+        return "training" in read
+    return not isinstance(module, _MODELESS)
 
 
 @dataclass(eq=False)
@@ -84,7 +131,8 @@ class Conditions:
         shared: further paths to them, and the first.
         settings: what was read and what it said.
         outside: the same of places that no model owns.
-        modes: combinations of ``training`` that were proved, in the order of the layers.
+        moded: paths of the modules to which their mode makes a difference.
+        modes: combinations of their ``training`` that were proved.
         silent: paths of modules that the original calls and the replacement does not, so that a
             hook on them must bring the original back.
     """
@@ -93,6 +141,7 @@ class Conditions:
     shared: dict[Path, Path]
     settings: Snapshot
     outside: tuple[Outside, ...]
+    moded: tuple[Path, ...]
     modes: set[tuple[bool, ...]]
     silent: frozenset[Path]
     _known: weakref.WeakKeyDictionary[nn.Module, _Known] = field(
@@ -107,7 +156,7 @@ class Conditions:
             if reason is not None:
                 return reason
             known = self._known[model] = _Known(self, model)
-        if tuple([mapping["training"] for mapping in known.modules]) not in self.modes:
+        if tuple([mapping["training"] for mapping in known.moded]) not in self.modes:
             return "it is in a mode that was not proved"
         if any(known.hooks):
             return "a layer that would not be called has a hook"
@@ -115,16 +164,17 @@ class Conditions:
 
     def holds_in_graph(self, model: nn.Module) -> bool:
         """Whether it holds, for a compiler that traces it: plain comparisons become its guards."""
-        modes = []
         for path, layer in self.layers.items():
             module = _attribute_of(model, path)
-            modes.append(module.training)
             if layer.attributes is not None and type(module) is not layer.kind:
+                return False
+            if "forward" in module.__dict__:
                 return False
             if path in self.silent:
                 for name in _HOOKS:
                     if len(getattr(module, name)) > 0:
                         return False
+        modes = [_attribute_of(model, path).training for path in self.moded]
         if tuple(modes) not in self.modes:
             return False
         # A tensor's numbers no graph can look at, so that the original runs where they matter.
@@ -132,14 +182,10 @@ class Conditions:
 
     def _difference(self, model: nn.Module) -> str | None:
         for path, layer in self.layers.items():
-            module = follow(model, path)
-            if not isinstance(module, nn.Module):
-                return f"model{written(path)} is gone"
-            now = Layer.of(module)
-            if now != layer:
-                if now.kind is not layer.kind:
-                    return f"model{written(path)} is a {now.kind.__name__}"
-                return f"model{written(path)} has other contents"
+            other = layer.difference(follow(model, path))
+            if other is not None:
+                space = "" if other.startswith(".") else " "
+                return f"model{written(path)}{space}{other}"
         if self.shared.items() - shared_paths(model).items():
             return "its modules are shared in another way"
         changed = self.settings.difference(model)
@@ -152,10 +198,17 @@ class Conditions:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k != "_known"}
+        kept = {k: v for k, v in vars(self).items() if k != "_known"}
+        # A function without a name no pickle takes; the model that is pickled has none either.
+        leaves = {p: v for p, v in self.settings.leaves.items() if not _is_nameless(v)}
+        return kept | {"settings": Snapshot(leaves, self.settings.containers)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _known=weakref.WeakKeyDictionary())
+
+
+def _is_nameless(value: Any) -> bool:
+    return isinstance(value, types.FunctionType) and "<" in value.__qualname__
 
 
 def _attribute_of(value: Any, path: Path) -> Any:
@@ -169,7 +222,7 @@ class _Known:
 
     def __init__(self, conditions: Conditions, model: nn.Module) -> None:
         modules = {path: follow(model, path) for path in conditions.layers}
-        self.modules = [vars(module) for module in modules.values()]
+        self.moded = [vars(modules[path]) for path in conditions.moded]
         silent = [modules[path] for path in conditions.silent]
         self.hooks = [getattr(m, name) for m in silent for name in _HOOKS]
         self.hooks += list(_GLOBAL_HOOKS) if silent else []
@@ -180,6 +233,7 @@ class _Known:
         self.tensors: list[tuple[Tensor, int]] = []
         # Of small ones the numbers too: ``.data`` changes them and counts no version.
         self.numbers: list[tuple[Tensor, Tensor]] = []
+        self.mutable: list[tuple[Any, Any]] = []
         children: dict[Path, list[Any]] = {}
         for path in (*conditions.layers, *conditions.shared):
             if path:
@@ -187,13 +241,11 @@ class _Known:
         for path, names in children.items():
             self._some(follow(model, path)._modules, names, whole=False)
         for path, layer in conditions.layers.items():
+            module = modules[path]
+            self._size(vars(module))
             if layer.attributes is not None:
-                for held in (
-                    vars(modules[path]),
-                    modules[path]._parameters,
-                    modules[path]._modules,
-                ):
-                    self._size(held)
+                self._size(module._parameters)
+                self._size(module._modules)
         self._contents(model, conditions.settings)
         for place in conditions.outside:
             self._contents(place.now(), place.then)
@@ -223,7 +275,7 @@ class _Known:
                     return False
         except RuntimeError:  # an inference tensor counts no versions
             return False
-        return True
+        return all(same(now, then) for now, then in self.mutable)
 
     def _size(self, mapping: Any) -> None:
         self.mappings.append((mapping, len(mapping), _nothing, ()))
@@ -239,38 +291,47 @@ class _Known:
         self.mappings.append((mapping, size, get, tuple(get(mapping))))
 
     def _contents(self, root: Any, snapshot: Snapshot) -> None:
-        names: dict[Path, list[Any]] = {}
+        names: dict[Path, list[Step]] = {}
         for path in (*snapshot.leaves, *snapshot.containers):
             if path:
-                names.setdefault(path[:-1], []).append(path[-1][1])
+                names.setdefault(path[:-1], []).append(path[-1])
         for path in snapshot.containers:
             names.setdefault(path, [])
-        for path, keys in names.items():
+        for path, steps in names.items():
             holder = follow(root, path)
             whole = path in snapshot.containers
+            keys = [name for _, name in steps]
             if isinstance(holder, nn.Module):
                 self._module(holder, keys)
-            elif isinstance(holder, (dict, types.MappingProxyType)):
-                self._some(holder, keys, whole=whole)
             elif isinstance(holder, (list, tuple, deque)):
                 self.sequences.append((holder, tuple(holder)))
-            elif has_attributes(holder):
-                self._some(vars(holder), keys, whole=whole)
-            else:  # a partial, a cell
-                self.attributes += [(holder, key, getattr(holder, key)) for key in keys]
+            else:
+                items = [name for kind, name in steps if kind == "item"]
+                if isinstance(holder, (dict, types.MappingProxyType)):
+                    self._some(holder, items, whole=whole)
+                own = getattr(holder, "__dict__", {}) if has_attributes(holder) else {}
+                named = [name for kind, name in steps if kind == "attribute"]
+                self._some(own, [n for n in named if n in own], whole=whole)
+                # A slot, a class's, a partial's, a cell's.
+                others = [n for n in named if n not in own]
+                self.attributes += [(holder, n, getattr(holder, n, MISSING)) for n in others]
         for path, then in snapshot.leaves.items():
+            now = follow(root, path)
             if isinstance(then, Tensor):
-                now = follow(root, path)
                 self.tensors.append((now, _version(now)))
                 if now.device.type == "cpu" and now.numel() <= _SMALL:
                     self.numbers.append((now, then))
+            elif isinstance(then, (np.ndarray, set)):
+                self.mutable.append((now, then))
 
     def _module(self, module: nn.Module, keys: list[Any]) -> None:
-        for held in (vars(module), module._buffers):
-            here = [key for key in keys if key in held]
+        own = vars(module)
+        for held in (own, module._buffers, module._parameters):
+            here = [key for key in keys if key in held and not _is_own_method(held[key], module)]
             if here:
                 self._some(held, here, whole=False)
-        absent = [k for k in keys if k not in vars(module) and k not in module._buffers]
+        absent = [k for k in keys if not (k in own or k in module._buffers)]
+        absent = [k for k in absent if k not in module._parameters]
         if absent:  # of its class, or nowhere: whatever comes makes one of these longer
             self._size(vars(module))
             self._size(module._buffers)
@@ -279,6 +340,11 @@ class _Known:
                 for key in absent
                 if hasattr(type(module), key)
             ]
+
+
+def _is_own_method(value: Any, module: nn.Module) -> bool:
+    """A method of a module bound to it would keep it alive for ever; it is what its class has."""
+    return isinstance(value, types.MethodType) and value.__self__ is module
 
 
 class _One:

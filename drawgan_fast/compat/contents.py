@@ -20,6 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from drawgan_fast.attention_spec import AttentionSpec
+from drawgan_fast.draw_config import DrawConfig
+
 # What nn.Module keeps of its own in an instance; the rest is the model's author's.
 INTERNAL = frozenset(nn.Module().__dict__)
 
@@ -117,8 +120,7 @@ def is_plain(value: Any) -> bool:
 def has_attributes(value: Any) -> bool:
     """Whether a value is an object of somebody's class whose attributes are its contents."""
     return isinstance(value, _NAMESPACES) or (
-        hasattr(value, "__dict__")
-        and is_by_somebody(type(value))
+        is_by_somebody(type(value))
         and not isinstance(value, (nn.Module, Tensor, type, types.ModuleType, types.FunctionType))
     )
 
@@ -127,23 +129,58 @@ def children(value: Any) -> list[tuple[Step, Any]]:
     """The contents of a container, by the step that leads there; nothing for anything else.
 
     Of a module: its author's attributes, its buffers and its submodules, but no parameter, which
-    training changes.
+    training changes. Of an object what its class gives it too, and of a class the same.
 
     >>> children({"a": 1, "b": [2]})
     [(('item', 'a'), 1), (('item', 'b'), [2])]
     """
     if isinstance(value, nn.Module):
         named = {**own_attributes(value), **value._buffers, **value._modules}
-        return [(("attribute", name), item) for name, item in named.items()]
+        return _named(named)
+    if isinstance(value, type):
+        return _named(_of_classes(value)) if is_by_somebody(value) else []
+    found: list[tuple[Step, Any]] = []
     if isinstance(value, dict):
-        return [(("item", key), item) for key, item in value.items()]
-    if isinstance(value, _SEQUENCES) and not is_plain(value):
-        return [(("item", i), item) for i, item in enumerate(value)]
-    if isinstance(value, functools.partial):
-        return [(("attribute", n), getattr(value, n)) for n in ("func", "args", "keywords")]
-    if has_attributes(value):
-        return [(("attribute", name), item) for name, item in vars(value).items()]
-    return []
+        found = [(("item", key), item) for key, item in value.items()]
+    elif isinstance(value, _SEQUENCES) and not is_plain(value):
+        found = [(("item", i), item) for i, item in enumerate(value)]
+    elif isinstance(value, functools.partial):
+        return _named({n: getattr(value, n) for n in ("func", "args", "keywords")})
+    elif isinstance(value, types.MethodType):
+        # Whose method it is belongs to its contents, unless it is a module's own.
+        owner = value.__self__
+        of_module = isinstance(owner, (nn.Module, type))
+        return _named({"__func__": value.__func__} | ({} if of_module else {"__self__": owner}))
+    if has_attributes(value) and not is_plain(value):
+        found += _named(_of_classes(type(value)) | _of_instance(value))
+    return found
+
+
+def _named(attributes: dict[str, Any]) -> list[tuple[Step, Any]]:
+    return [(("attribute", name), item) for name, item in attributes.items()]
+
+
+def _of_classes(kind: type) -> dict[str, Any]:
+    """What somebody's classes give their instances to look at, and is no code."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if is_by_somebody(base):
+            for name, value in vars(base).items():
+                shown = is_plain(value) or isinstance(value, (Tensor, set, np.ndarray, *_SEQUENCES))
+                if not name.startswith("__") and (shown or isinstance(value, dict)):
+                    found[name] = value
+    return found
+
+
+def _of_instance(value: Any) -> dict[str, Any]:
+    slots = [name for kind in type(value).__mro__ for name in _slots(kind)]
+    found = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return found | dict(getattr(value, "__dict__", {}))
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    given = vars(kind).get("__slots__", ())
+    return (given,) if isinstance(given, str) else tuple(n for n in given if n != "__dict__")
 
 
 def module_paths(model: nn.Module) -> dict[Path, nn.Module]:
@@ -165,16 +202,38 @@ def walk(
     [((('item', 'a'), ('item', 0)), 1), ((('item', 'a'), ('item', 1)), 2)]
     """
     seen = set() if seen is None else seen
-    inside = isinstance(value, (nn.Module, dict, *_SEQUENCES)) or bool(children(value))
-    if is_plain(value) or isinstance(value, GENERATORS) or not inside:
+    if is_plain(value) or isinstance(value, GENERATORS):
+        yield path, value, True
+        return
+    inside = children(value)
+    if not inside and not isinstance(value, (nn.Module, dict, *_SEQUENCES)):
         yield path, value, True
         return
     if id(value) in seen:
         return
     seen.add(id(value))
     yield path, value, False
-    for step, item in children(value):
+    for step, item in inside:
         yield from walk(item, (*path, step), seen)
+
+
+def is_understood(value: Any) -> bool:
+    """Whether it can be said of a leaf that it is as it was: by what it says, or by which it is."""
+    kinds = (Tensor, np.ndarray, set, type, Missing, np.ufunc, *GENERATORS, *_CODE)
+    if is_plain(value) or isinstance(value, kinds):
+        return True
+    if isinstance(value, nn.Module) or is_by_somebody(type(value)):
+        return False
+    if isinstance(value, (AttentionSpec, DrawConfig)):  # of ours, and frozen
+        return True
+    return callable(value) and type(value).__module__.split(".")[0] in ("torch", "functools")
+
+
+_CODE = (
+    *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.MethodType),
+    *(types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType),
+    *(property, staticmethod, classmethod, functools.cached_property),
+)
 
 
 def follow(value: Any, path: Path) -> Any:
@@ -224,8 +283,6 @@ def same(now: Any, then: Any) -> bool:
         return True
     if isinstance(now, Tensor):
         return _same_tensor(now, then)
-    if isinstance(now, types.MethodType):
-        return now.__func__ is then.__func__
     if isinstance(now, GENERATORS):
         return True  # its state goes on by itself
     try:
@@ -272,17 +329,22 @@ class Snapshot:
         >>> Snapshot.of([1, [2]]).difference([1, [3]])
         (('item', 1), ('item', 0))
         """
-        leaves, containers = {}, {}
+        leaves: dict[Path, Any] = {}
+        containers: dict[Path, tuple[type, int]] = {}
         for path, item, leaf in walk(value):
             if not leaf:
                 containers[path] = (type(item), len(children(item)))
             elif isinstance(item, Tensor):
                 leaves[path] = item.detach().clone()
-            elif isinstance(item, np.ndarray):
+            elif isinstance(item, (np.ndarray, set)):
                 leaves[path] = item.copy()
             else:
                 leaves[path] = item
         return cls(leaves, containers)
+
+    def values(self) -> list[Any]:
+        """The leaves."""
+        return list(self.leaves.values())
 
     def difference(self, value: Any) -> Path | None:
         """The first path at which a value says something else; None where it says the same."""

@@ -14,7 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -32,16 +32,21 @@ _log = logging.getLogger("drawgan_fast")
 
 @dataclass
 class Part:
-    """A method's replacement, and the conditions of its proof as its owner alone can check them.
+    """A method's replacement, and the conditions of its proof.
 
     Attributes:
         replacement: what runs.
-        conditions: for calls that no forward pass of the model makes (``model.generate()``); None
-            where they depend on more than the owner.
+        in_forward: asked of the model when a forward pass begins.
+        volatile: whether some code could change what they ask while the pass is under way, so that
+            they are asked at each call.
+        alone: asked of the owner in a call that no forward pass of the model makes
+            (``model.generate()``); None where they depend on more than the owner.
     """
 
     replacement: Replacement
-    conditions: Conditions | None = None
+    in_forward: Conditions | None = None
+    volatile: bool = True
+    alone: Conditions | None = None
 
 
 @dataclass(eq=False)
@@ -51,7 +56,6 @@ class Proof:
     Attributes:
         parts: replaced methods.
         whole: the fused forward, if there is one.
-        conditions: of the parts.
         whole_conditions: of the fused forward.
         proving: everything runs, unconditionally, and is counted.
         ran: how often what has run, while it is being proved.
@@ -60,7 +64,6 @@ class Proof:
 
     parts: dict[Key, Part]
     whole: FusedForward | None = None
-    conditions: Conditions | None = None
     whole_conditions: Conditions | None = None
     proving: bool = True
     ran: Counter[str] = field(default_factory=Counter)
@@ -104,10 +107,10 @@ class Proof:
                 reason = "such a call was not proved"
             self.note(reason)
         outer = getattr(self._local, "run", None)
-        reason = None if self.proving else self._broken(self.conditions, model)
-        if reason is not None:
-            self.note(reason)
-        self._local.run = (weakref.ref(model), reason is None)
+        verdicts: dict[Key, str | None] = {}
+        if not self.proving:
+            verdicts = {key: self._broken(p.in_forward, model) for key, p in self.parts.items()}
+        self._local.run = (weakref.ref(model), verdicts)
         try:
             return original(*args, **kwargs)
         finally:
@@ -129,20 +132,25 @@ class Proof:
 
     def _may_run(self, owner: nn.Module, key: Key, part: Part) -> bool:
         if torch.compiler.is_compiling():
-            conditions = part.conditions
-            return conditions is not None and conditions.holds_in_graph(owner)
-        run = getattr(self._local, "run", None)
-        if run is not None:
-            model, holds = run
-            # A copy's pass may call another copy's methods.
-            if follow(model(), key[0]) is owner:
-                return bool(holds)
+            return part.alone is not None and part.alone.holds_in_graph(owner)
         if self.proving:
             return True
-        reason = self._broken(part.conditions, owner)
+        reason = self._reason(owner, key, part)
         if reason is not None:
             self.note(f"{label(key)}: {reason}")
         return reason is None
+
+    def _reason(self, owner: nn.Module, key: Key, part: Part) -> str | None:
+        """Why a part may not run now; None if it may."""
+        run = getattr(self._local, "run", None)
+        if run is not None:
+            model, verdicts = run[0](), run[1]
+            # A copy's pass may call another copy's methods.
+            if follow(model, key[0]) is owner:
+                if part.volatile and verdicts[key] is None:
+                    return self._broken(part.in_forward, model)
+                return cast("str | None", verdicts[key])
+        return self._broken(part.alone, owner)
 
     def _broken(self, conditions: Conditions | None, module: nn.Module) -> str | None:
         if conditions is None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from drawgan_fast.compat.conditions import Conditions, Layer, modes_of, shared_paths
-from drawgan_fast.compat.contents import Path, module_paths
+from drawgan_fast.compat.conditions import Conditions, Layer, has_modes, modes_of, shared_paths
+from drawgan_fast.compat.contents import Path, module_paths, written
 from drawgan_fast.compat.fused import FusedForward
 from drawgan_fast.compat.installing import Key, Part, Proof, install, label
 from drawgan_fast.compat.originals import Original, batch_of
@@ -23,7 +23,14 @@ from drawgan_fast.compat.replacements import (
     replace_cell,
 )
 from drawgan_fast.compat.report import Agreement, NotAccelerated
-from drawgan_fast.compat.settings import looked_at, outside_read, settings_read
+from drawgan_fast.compat.settings import (
+    DYNAMIC,
+    could_change,
+    looked_at,
+    not_understood,
+    outside_read,
+    settings_read,
+)
 from drawgan_fast.compat.sites import Recording
 from drawgan_fast.compat.watching import Notes, uncertain
 from drawgan_fast.compat.windows import Found
@@ -55,12 +62,15 @@ class Trial:
         self.windows = {self._key(found): found for found in windows}
         self.cells, self.whole = dict(cells), whole
         self.own_cells = dict(cells)
-        self.parts = {
-            key: Part(replace(f.replacement, arguments=self._arguments(f)))
-            for key, f in self.windows.items()
-        }
-        self.proof = Proof(dict(self.parts))
         self.left: list[str] = []
+        self.parts: dict[Key, Part] = {}
+        for key, found in self.windows.items():
+            arguments, doubt = self._arguments(found)
+            if doubt is None:
+                self.parts[key] = Part(replace(found.replacement, arguments=arguments))
+            else:
+                self.left.append(f"{label(key)}: it looks at {doubt}, which forward sets")
+        self.proof = Proof(dict(self.parts))
         self.agreement: list[Agreement] = []
         self.modes = {flag: modes for flag, (modes, _, _) in original.modes.items()}
         self.whole_modes = dict(self.modes)
@@ -124,21 +134,31 @@ class Trial:
 
     def conclude(self) -> None:
         """Bind what was proved to its conditions, and see that it runs under them."""
+        notes = self._notes()
+        for key, part in list(self.parts.items()):
+            read = notes.names.get(self.windows[key].site, {})
+            passed = self._passed_by(key)
+            part.in_forward, doubt = self._conditions([key], notes, self.modes, passed)
+            part.volatile = could_change(self.model, notes, part.in_forward)
+            if self._is_all_below(key[0], read):
+                part.alone, _ = self._conditions([key], notes, self.modes, passed, below=key[0])
+            if doubt is not None:
+                self.left.append(f"{label(key)}: it looks at {doubt}, which may change unseen")
+                self._use({k: p for k, p in self.parts.items() if k != key}, self.cells)
+        if self.proof.whole is not None:
+            self.proof.whole_conditions, doubt = self._conditions(
+                None, notes, self.whole_modes, None
+            )
+            if doubt is not None:
+                raise NotAccelerated(
+                    f"nothing was changed: forward looks at {doubt}, which may change unseen; "
+                    "fuse=False replaces its parts"
+                )
+        if not self.replaced:
+            raise NotAccelerated("nothing was changed: " + "; ".join(self.left))
         if not self.parts and self.proof.whole is None:
             self._uninstall()  # cells need no conditions
             return
-        notes = self._notes()
-        sites = {key: self.windows[key].site for key in self.parts}
-        passed = {key: self._passed_by(key) for key in self.parts}
-        for key, part in self.parts.items():
-            if self._is_all_below(key[0], notes.names.get(sites[key], {})):
-                part.conditions = self._conditions(
-                    [key], notes, self.modes, passed[key], below=key[0]
-                )
-        every = frozenset(path for paths in passed.values() for path in paths)
-        self.proof.conditions = self._conditions(list(self.parts), notes, self.modes, every)
-        if self.proof.whole is not None:
-            self.proof.whole_conditions = self._conditions(None, notes, self.whole_modes, None)
         self.proof.proving = False
         self._runs_under_its_conditions()
 
@@ -149,8 +169,9 @@ class Trial:
         modes: dict[bool, dict[Path, bool]],
         silent: frozenset[Path] | None,
         below: Path = (),
-    ) -> Conditions:
-        """What the originals of some parts, or forward itself, looked at, relative to a module."""
+    ) -> tuple[Conditions, str | None]:
+        """What the originals of some parts, or forward itself, looked at, relative to a module; and
+        what of it nobody can say has not changed."""
         sites = [None] if keys is None else [self.windows[key].site for key in keys]
         names, code = notes.read_in(sites), notes.code_in(sites)
         modules = module_paths(self.model)
@@ -162,20 +183,37 @@ class Trial:
             silent = frozenset(p for p, module in modules.items() if p and id(module) in called)
         places = [p for p in modules if p in silent or p in places]
         places = [p for p in places if p[: len(below)] == below]
-        now = modes_of(self.model)
-        start = len(below)
-        return Conditions(
-            {path[start:]: Layer.of(modules[path]) for path in places},
+        start, changed = len(below), self.original.changed
+
+        def fixed(path: Path) -> list[str]:
+            """What was read of a module and is not forward's own doing."""
+            read = names.get(id(modules[path]), ())
+            return [n for n in read if (*path, ("attribute", n)) not in changed]
+
+        moded = [p for p in places if has_modes(modules[p], names.get(id(modules[p]), ()))]
+        settings = settings_read(self.model, names, changed, places, below)
+        outside = outside_read(self.model, code, settings.values())
+        doubt = not_understood(settings, outside)
+        dynamic = sorted(DYNAMIC & {name for ran in code for name in ran.co_names})
+        if dynamic:
+            doubt = doubt or f"what {dynamic[0]} gives"
+        conditions = Conditions(
+            {path[start:]: Layer.of(modules[path], fixed(path)) for path in places},
             {
                 alias[start:]: path[start:]
                 for alias, path in shared_paths(self.model).items()
                 if path in places and alias[:start] == below
             },
-            settings_read(self.model, names, self.original.changed, places, below),
-            outside_read(self.model, code),
-            {tuple([mode[path] for path in places]) for mode in (now, *modes.values())},
+            settings,
+            outside,
+            tuple(path[start:] for path in moded),
+            {
+                tuple([mode[path] for path in moded])
+                for mode in (modes_of(self.model), *modes.values())
+            },
             frozenset(path[start:] for path in silent if path[:start] == below),
         )
+        return conditions, doubt
 
     def _is_all_below(self, base: Path, read: dict[int, set[str]]) -> bool:
         """Whether everything that was read lies below a module, which then can check it alone."""
@@ -271,9 +309,8 @@ class Trial:
             self._leave_mode(self.modes, flag, "read, write or a cell")
         for flag, recorded in self.others.items():
             for found in self.windows.values():
-                doubtful = uncertain(
-                    recorded.notes.inside(found.site), in_filters=True, clamps=True
-                )
+                inside = recorded.notes.inside(found.site)
+                doubtful = min((uncertain(inside, spec) for spec in found.specs), key=len)
                 if doubtful and flag in self.modes:
                     self._leave_mode(self.modes, flag, found.site.label)
 
@@ -319,8 +356,9 @@ class Trial:
                 together.code.setdefault(code, (scope, set()))[1].update(sites)
         return together
 
-    def _arguments(self, found: Found) -> Arguments:
-        """A window's arguments, with what its code looks at that forward sets."""
+    def _arguments(self, found: Found) -> tuple[Arguments, str | None]:
+        """A window's arguments, with what its code looks at that forward sets; and what of that is
+        no plain value, of which nothing can be asked."""
         key = self._key(found)
         batches = {batch_of(self.original.args)}
         if self.original.other is not None:
@@ -333,7 +371,13 @@ class Trial:
             if path in self.original.changed and path[: len(key[0])] == key[0]:
                 is_count = len(batches) > 1 and set(map(_number, values)) == batches
                 read.append((path[len(key[0]) :], tuple(values), is_count))
-        return replace(found.replacement.arguments, attributes=tuple(read))
+        seen = {path for path, _, _ in read}
+        for owner, names in self.own.notes.names.get(found.site, {}).items():
+            for name in names if owner in self.paths else ():
+                path = (*self.paths[owner], ("attribute", name))
+                if path in self.original.changed and path[len(key[0]) :] not in seen:
+                    return found.replacement.arguments, f"model{written(path)}"
+        return replace(found.replacement.arguments, attributes=tuple(read)), None
 
     def _passed_by(self, key: Key) -> frozenset[Path]:
         """Modules that the original of a part calls and its replacement does not."""

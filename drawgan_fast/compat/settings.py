@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from drawgan_fast.compat.contents import (
     INTERNAL,
     MISSING,
     Path,
     Snapshot,
+    Step,
     children,
     follow,
     is_by_somebody,
     is_installed,
     is_plain,
     is_somebodys,
+    is_understood,
     module_paths,
     own_attributes,
     walk,
+    written,
 )
+from drawgan_fast.compat.watching import Notes, authors_of
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,9 @@ class Outside:
     """Names in a place outside the model that its code looks at: a Python module, a class, a cell.
 
     Attributes:
-        kind: ``"globals"``, ``"scope"``, ``"class"`` or ``"cell"``.
+        kind: ``"globals"``, ``"scope"``, ``"class"``, ``"cell"`` or ``"function"``.
         place: the Python module's name, the globals of one that nobody can import, the class, the
-            cell.
+            cell, the function.
         then: what the names said.
     """
 
@@ -52,13 +57,15 @@ class Outside:
         # Functions stand where they stand: whoever loads this has the same code, or none of it.
         kept = {p: v for p, v in self.then.leaves.items() if is_plain(v)}
         code = tuple(p for p in self.then.leaves if p not in kept)
-        place = None if self.kind in ("cell", "scope") else self.place
+        place = None if self.kind in ("cell", "scope", "function") else self.place
         return (_outside_again, (self.kind, place, kept, code, self.then.containers))
 
     def called(self) -> str:
         """As its author would write it."""
         if self.kind == "cell":
             return "a variable of an enclosing function"
+        if self.kind == "function":
+            return str(self.place.__qualname__)
         if self.kind == "scope":
             return str(self.place.get("__name__", "the globals"))
         return self.place if self.kind == "globals" else self.place.__qualname__
@@ -135,9 +142,12 @@ def settings_read(
             here = (*path, ("attribute", name))
             if name in INTERNAL or here in changed or name.startswith("__"):
                 continue
-            if name in module._modules or name in module._parameters:
+            parameter = module._parameters.get(name)
+            learned = parameter is not None and parameter.is_floating_point()
+            if name in module._modules or learned:
                 continue
-            value = vars(module).get(name, module._buffers.get(name, _of_class(module, name)))
+            given = {**module._parameters, **module._buffers, **vars(module)}
+            value = given[name] if name in given else _of_class(module, name)
             if value is _CODE:
                 continue
             taken = Snapshot.of(value)
@@ -163,90 +173,189 @@ Code = dict[types.CodeType, dict[str, Any]]
 """Code that ran, with its globals."""
 
 
-def outside_read(model: nn.Module, code: Code) -> tuple[Outside, ...]:
-    """The classes, globals and enclosing functions' variables that the code that ran looks at."""
+def outside_read(model: nn.Module, code: Code, used: Iterable[Any] = ()) -> tuple[Outside, ...]:
+    """The classes, globals and functions' variables that the code that ran looks at.
+
+    Args:
+        model: whose code it is.
+        code: that ran.
+        used: values that it was found to look at: settings, whose classes count too.
+    """
     found: list[Outside] = []
+    names = {name for ran in code for name in ran.co_names}
     functions: dict[int, types.FunctionType] = {}
-    classes = dict.fromkeys(
-        kind
-        for module in model.modules()
-        for kind in type(module).__mro__
-        if is_by_somebody(kind) and "_drawgan_place" not in vars(kind)
-    )
-    for kind in classes:
-        ran: dict[Path, Any] = {}
+    classes: dict[type, None] = {}
+
+    def meet(value: Any) -> None:
+        """Take in what a value brings with it: its classes and its functions."""
+        for _, item, _leaf in walk(value):
+            for kind in (item if isinstance(item, type) else type(item)).__mro__:
+                if is_by_somebody(kind) and "_drawgan_place" not in vars(kind):
+                    classes.setdefault(kind)
+            for function in _functions_of(item):
+                if function.__code__ in code:
+                    functions.setdefault(id(function), function)
+
+    for module in model.modules():
+        for kind in type(module).__mro__:
+            if is_by_somebody(kind) and "_drawgan_place" not in vars(kind):
+                classes.setdefault(kind)
+        for value in own_attributes(module).values():
+            for function in _functions_of(value):
+                if function.__code__ in code:
+                    functions.setdefault(id(function), function)
+    for value in used:
+        meet(value)
+    for scope, wanted in _scopes(code, authors_of(model)):
+        said: dict[Path, Any] = {}
+        containers: dict[Path, tuple[type, int]] = {}
+        for name in sorted(wanted):
+            value = scope[name]
+            if isinstance(value, types.ModuleType):
+                continue
+            if isinstance(value, nn.Module):  # nobody's child: nothing can be said of it
+                said[(("item", name),)] = value
+                continue
+            meet(value)
+            taken = Snapshot.of(value)
+            said |= {(("item", name), *p): v for p, v in taken.leaves.items()}
+            containers |= {(("item", name), *p): v for p, v in taken.containers.items()}
+        if said or containers:
+            called = str(scope.get("__name__"))
+            known = called in sys.modules and vars(sys.modules[called]) is scope
+            place: Any = called if known else scope
+            kind_of_place = "globals" if known else "scope"
+            found.append(Outside(kind_of_place, place, Snapshot(said, containers)))
+    for kind in list(classes):
+        taken = Snapshot({}, {})
         for name, raw in vars(kind).items():
             inside = [f for f in _functions_of(raw) if f.__code__ in code]
             functions |= {id(f): f for f in inside}
+            here = ("item", name)
             if inside:
-                ran[(("item", name),)] = raw
-        if ran:
-            found.append(Outside("class", kind, Snapshot(ran, {})))
-    for _, value, leaf in walk(model):
-        if leaf:
-            functions |= {id(f): f for f in _functions_of(value) if f.__code__ in code}
-    for scope, names in _scopes(code):
-        leaves: dict[Path, Any] = {}
-        containers: dict[Path, tuple[type, int]] = {}
-        for used in sorted(names):
-            value = scope[used]
-            if isinstance(value, (types.ModuleType, nn.Module)):
-                continue
-            taken = Snapshot.of(value)
-            leaves |= {(("item", used), *p): v for p, v in taken.leaves.items()}
-            containers |= {(("item", used), *p): v for p, v in taken.containers.items()}
-            functions |= {id(f): f for f in _functions_of(value) if f.__code__ in code}
-        if leaves or containers:
-            name = str(scope.get("__name__"))
-            known = name in sys.modules and vars(sys.modules[name]) is scope
-            place: Any = name if known else scope
-            kind_of_place = "globals" if known else "scope"
-            found.append(Outside(kind_of_place, place, Snapshot(leaves, containers)))
-    for function in functions.values():
+                taken.leaves[(here,)] = raw
+            elif name in names and not name.startswith("__") and not callable(raw):
+                one = Snapshot.of(raw)
+                taken.leaves.update({(here, *p): v for p, v in one.leaves.items()})
+                taken.containers.update({(here, *p): v for p, v in one.containers.items()})
+        if taken.leaves or taken.containers:
+            found.append(Outside("class", kind, Snapshot(taken.leaves, taken.containers)))
+    modules = {id(module) for module in model.modules()}
+    waiting, done = list(functions.values()), set()
+    while waiting:
+        function = waiting.pop()
+        if id(function) in done:
+            continue
+        done.add(id(function))
         for cell in function.__closure__ or ():
-            found += _cell(cell)
+            try:
+                value = cell.cell_contents
+            except ValueError:  # empty
+                continue
+            waiting += _functions_of(value)
+            if id(value) not in modules and not isinstance(value, type):
+                found.append(Outside("cell", cell, _below("cell_contents", value)))
+        given = {n: getattr(function, n) for n in ("__defaults__", "__kwdefaults__", "__dict__")}
+        for name, value in given.items():
+            if value and not (name == "__dict__" and set(value) <= {"__wrapped__"}):
+                found.append(Outside("function", function, _below(name, value)))
     return tuple(found)
 
 
-def _scopes(code: Code) -> list[tuple[dict[str, Any], set[str]]]:
+def _below(name: str, value: Any) -> Snapshot:
+    here: Step = ("attribute", name)
+    taken = Snapshot.of(value)
+    if isinstance(value, nn.Module):  # of somebody else: nothing can be said of it
+        return Snapshot({(here,): value}, {})
+    return Snapshot(
+        {(here, *p): v for p, v in taken.leaves.items()},
+        {(here, *p): v for p, v in taken.containers.items()},
+    )
+
+
+def not_understood(settings: Snapshot, outside: Iterable[Outside]) -> str | None:
+    """What was looked at of which nobody can say whether it is as it was; None if there is none.
+
+    Args:
+        settings: of a model.
+        outside: of other places.
+    """
+    for called, taken in (
+        ("model", settings),
+        *((place.called(), place.then) for place in outside),
+    ):
+        for path, value in taken.leaves.items():
+            if not is_understood(value):
+                return f"{called}{written(path)}, a {type(value).__name__}"
+        for path, (kind, _) in taken.containers.items():
+            if issubclass(kind, nn.Module):
+                return f"{called}{written(path)}, a {kind.__name__} that is no child of the model"
+    return None
+
+
+def could_change(model: nn.Module, notes: Notes, conditions: Any) -> bool:
+    """Whether some method of the model, or code that ran, could change, in the middle of a forward
+    pass, what a part's conditions ask."""
+    code = set(notes.code)
+    for module in model.modules():
+        for kind in type(module).__mro__:
+            if is_by_somebody(kind):
+                for name, raw in vars(kind).items():
+                    if name != "__init__":
+                        code |= {function.__code__ for function in _functions_of(raw)}
+    used, stored = set(), set()
+    for ran in code:
+        used |= set(ran.co_names)
+        for instruction in dis.get_instructions(ran):
+            if instruction.opname in ("STORE_ATTR", "DELETE_ATTR"):
+                stored.add(instruction.argval)
+            elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+                return True
+    if used & _STORES_ANYTHING or (conditions.moded and used & {"train", "eval"}):
+        return True
+    asked = [*conditions.settings.leaves, *conditions.settings.containers]
+    steps = {step for path in asked for step in path}
+    names = {name for kind, name in steps if kind == "attribute"}
+    names |= {name for layer in conditions.layers.values() for name in layer.absent}
+    return bool(names & stored) or any(kind == "item" for kind, _ in steps)
+
+
+_STORES_ANYTHING = frozenset({"setattr", "__dict__", "vars", "__setattr__", "update", "apply"})
+# By these names code comes by what no note of it says.
+DYNAMIC = frozenset({"globals", "environ", "getenv", "exec", "eval", "import_module"})
+
+
+def _scopes(code: Code, authors: frozenset[str]) -> list[tuple[dict[str, Any], set[str]]]:
     """The globals of the code that ran, and of Python modules it uses, with the names it uses."""
     scopes: dict[int, tuple[dict[str, Any], set[str]]] = {}
+    names = {name for ran in code for name in ran.co_names}
+    waiting: list[dict[str, Any]] = []
 
-    def use(scope: dict[str, Any], names: Iterable[str]) -> None:
-        used = scopes.setdefault(id(scope), (scope, set()))[1]
-        used.update(name for name in names if name in scope)
+    def use(scope: dict[str, Any], wanted: Iterable[str]) -> None:
+        if id(scope) not in scopes:
+            scopes[id(scope)] = (scope, set())
+            waiting.append(scope)
+        scopes[id(scope)][1].update(name for name in wanted if name in scope)
 
     for ran, scope in code.items():
         use(scope, ran.co_names)
-    for scope, names in list(scopes.values()):
-        for name in names:
+    while waiting:
+        scope = waiting.pop()
+        for name in list(scopes[id(scope)][1]):
             value = scope[name]
-            if isinstance(value, types.ModuleType) and _is_authors(value.__name__):
-                for ran in code:
-                    use(vars(value), ran.co_names)
+            if isinstance(value, types.ModuleType) and _is_authors(value.__name__, authors):
+                # getattr(config, name): any of them
+                every = "getattr" in names
+                use(vars(value), _public(value) if every else names)
     return list(scopes.values())
 
 
-def _is_authors(name: str) -> bool:
-    return is_somebodys(name) and not is_installed(name)
+def _public(module: types.ModuleType) -> list[str]:
+    return [name for name in vars(module) if not name.startswith("__")]
 
 
-def _cell(cell: types.CellType) -> Iterator[Outside]:
-    try:
-        value = cell.cell_contents
-    except ValueError:  # empty
-        return
-    if not isinstance(value, (nn.Module, Tensor, type)):
-        here = ("attribute", "cell_contents")
-        taken = Snapshot.of(value)
-        yield Outside(
-            "cell",
-            cell,
-            Snapshot(
-                {(here, *p): v for p, v in taken.leaves.items()},
-                {(here, *p): v for p, v in taken.containers.items()},
-            ),
-        )
+def _is_authors(name: str, authors: frozenset[str]) -> bool:
+    return is_somebodys(name) and (name.split(".")[0] in authors or not is_installed(name))
 
 
 def _functions_of(value: Any) -> Iterable[types.FunctionType]:

@@ -7,7 +7,9 @@ another.
 
 from __future__ import annotations
 
+import builtins
 import functools
+import math
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +17,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from drawgan_fast.attention_spec import AttentionSpec
 from drawgan_fast.compat.contents import is_by_somebody, is_installed, is_plain, is_somebodys
 
 # Real-analytic functions of their inputs, and those that only move numbers. Two compositions of
@@ -57,7 +61,26 @@ CLAMPS = frozenset(
     {"clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "maximum", "minimum"}
     | {"hardtanh", "hardtanh_", "threshold", "threshold_"}
 )
-_OUTWARD = frozenset({"print", "write", "writelines", "input", "open"})
+# What code may call without doing, or learning, anything but what its arguments say. Whatever else
+# it calls is noted as an operation of that name, and is no more certain than a clamp.
+_BUILTINS = {
+    *("len", "isinstance", "issubclass", "getattr", "hasattr", "setattr", "delattr", "callable"),
+    *("sum", "max", "min", "abs", "round", "divmod", "pow", "sorted", "iter", "next", "any", "all"),
+    *("repr", "format", "id", "hash", "ord", "chr", "__build_class__", "vars", "dir"),
+}
+_LIBRARIES = {
+    *("torch", "drawgan_fast", "einops", "opt_einsum", "math", "cmath", "operator", "_operator"),
+    *("functools", "_functools", "itertools", "collections", "_collections", "typing", "types"),
+    *("contextlib", "abc", "_abc", "enum", "dataclasses", "copy", "numbers", "builtins"),
+}
+_TORCHS_OUTWARD = ("torch.utils.tensorboard", "torch.serialization", "torch.distributed.")
+_TORCHS_STATE = {
+    *("is_grad_enabled", "is_inference_mode_enabled", "is_autocast_enabled", "get_default_dtype"),
+    *("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state", "fork_rng"),
+    *("register_hook", "register_post_accumulate_grad_hook", "set_grad_enabled"),
+}
+# Out of a tensor, where no operator is seen.
+_NUMBERS_OF = frozenset({"item", "numpy", "tolist", "__array__", "data_ptr", "register_hook"})
 
 
 @dataclass
@@ -69,9 +92,10 @@ class Notes:
             None) and while the call of a site was under way.
         values: what plain ones among them said.
         code: Python code that ran, with its globals and the sites (None for the whole run).
-        operations: names of ATen operators, without what checks a distribution's arguments, by the
-            sites whose calls were under way.
-        outward: what was printed or written by.
+        operations: names of ATen operators, without what checks a distribution's arguments, and of
+            all that was called whose effects no tensor shows, by the sites whose calls were under
+            way.
+        libraries: code that ran and is not the author's.
         under_way: sites that are being called, the outermost first.
     """
 
@@ -80,7 +104,6 @@ class Notes:
     code: dict[types.CodeType, tuple[dict[str, Any], set[Any]]] = field(default_factory=dict)
     libraries: set[types.CodeType] = field(default_factory=set)
     operations: dict[tuple[Any, ...], set[str]] = field(default_factory=dict)
-    outward: set[str] = field(default_factory=set)
     under_way: list[Any] = field(default_factory=list)
 
     def read(self, module: nn.Module, name: str) -> None:
@@ -130,10 +153,14 @@ def watching(model: nn.Module, notes: Notes) -> Iterator[None]:
                 stack.callback(_watch_reads(module, notes))
         stack.enter_context(_Operations(notes))
         stack.callback(_profiler_back())
-        classes = [type(module) for module in model.modules()]
-        authors = frozenset(c.__module__.split(".")[0] for c in classes if is_by_somebody(c))
-        sys.setprofile(functools.partial(_profile, notes, authors))
+        sys.setprofile(functools.partial(_profile, notes, authors_of(model)))
         yield
+
+
+def authors_of(model: nn.Module) -> frozenset[str]:
+    """The packages, or single files, that a model's own classes are written in."""
+    kinds = {kind for module in model.modules() for kind in type(module).__mro__}
+    return frozenset(k.__module__.split(".")[0] for k in kinds if is_by_somebody(k))
 
 
 def _profiler_back() -> Callable[[], None]:
@@ -179,18 +206,44 @@ def _profile(
 ) -> None:
     if event == "call":
         code = frame.f_code
-        if code in notes.libraries:
-            return
-        if code not in notes.code:
-            if code.co_name == "<module>" or not _is_by(frame, authors):
-                notes.libraries.add(code)
-                return
-            notes.code[code] = (frame.f_globals, {None})
-        notes.code[code][1].update(notes.under_way)
-    elif event == "c_call":
-        name = getattr(arg, "__name__", None)
-        if name in _OUTWARD and name not in notes.outward and _is_by(frame, authors):
-            notes.outward.add(name)
+        if _is_authors(notes, frame, authors):
+            notes.code.setdefault(code, (frame.f_globals, {None}))[1].update(notes.under_way)
+        elif frame.f_back is not None and _is_authors(notes, frame.f_back, authors):
+            _note_call(notes, str(frame.f_globals.get("__name__")), code.co_name)
+    elif event == "c_call" and _is_authors(notes, frame, authors):
+        owner, name = getattr(arg, "__self__", None), str(getattr(arg, "__name__", ""))
+        if isinstance(owner, torch.Tensor):
+            if name in _NUMBERS_OF:
+                notes.operation(f".{name}()")
+        elif isinstance(owner, types.ModuleType):
+            _note_call(notes, owner.__name__, name)
+        elif owner is not None:  # a method of some object of Python's or of a library
+            _note_call(notes, (owner if isinstance(owner, type) else type(owner)).__module__, name)
+        else:
+            _note_call(notes, str(getattr(arg, "__module__", "")), name)
+
+
+def _note_call(notes: Notes, module: str, name: str) -> None:
+    if module == "builtins":
+        known = name in _BUILTINS or not hasattr(builtins, name)  # or a method of a list
+    else:
+        known = module.split(".")[0] in _LIBRARIES and not module.startswith(_TORCHS_OUTWARD)
+    if module == "torch.autograd.function" and name == "apply":
+        notes.operation("a torch.autograd.Function")
+    elif not known or (module.startswith("torch") and name in _TORCHS_STATE):
+        notes.operation(f"{module}.{name}")
+
+
+def _is_authors(notes: Notes, frame: types.FrameType, authors: frozenset[str]) -> bool:
+    code = frame.f_code
+    if code in notes.code:
+        return True
+    if code in notes.libraries:
+        return False
+    if code.co_name == "<module>" or not _is_by(frame, authors):
+        notes.libraries.add(code)
+        return False
+    return True
 
 
 def _is_by(frame: types.FrameType, authors: frozenset[str]) -> bool:
@@ -198,6 +251,8 @@ def _is_by(frame: types.FrameType, authors: frozenset[str]) -> bool:
     name = frame.f_globals.get("__name__")
     if name is None:
         return True
+    if name.startswith("namedtuple_"):
+        return False
     return is_somebodys(name) and (name.split(".")[0] in authors or not is_installed(name))
 
 
@@ -209,16 +264,53 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        name = func.__name__.split(".")[0]
-        rounded = name.startswith("div") and (kwargs or {}).get("rounding_mode") is not None
-        if rounded:
-            name = "div with rounding"
+        name = _described(func.__name__.split(".")[0], args, kwargs or {})
         # Of our own operators a replacement is made itself.
         if func.namespace != "drawgan_fast" and (
             name in CERTAIN or name in NOISE or not _checks_arguments()
         ):
             self.notes.operation(name)
         return func(*args, **(kwargs or {}))
+
+
+def _described(name: str, args: Any, kwargs: dict[str, Any]) -> str:
+    """An operator's name, with what makes it another one."""
+    if name.startswith("div") and kwargs.get("rounding_mode") is not None:
+        return "div with rounding"
+    if name == "_to_copy" and args[0].is_floating_point():
+        dtype = kwargs.get("dtype")
+        return name if dtype is None or dtype.is_floating_point else f"to({dtype})"
+    if name in CLAMPS:
+        low, high = _limits(name.rstrip("_"), args, kwargs)
+        return clamp_name(low, high)
+    return name
+
+
+def _limits(name: str, args: Any, kwargs: dict[str, Any]) -> tuple[float, float]:
+    given = [_number(value) for value in args[1:3]]
+    if name in ("clamp_min", "maximum", "threshold"):
+        return given[0], math.inf
+    if name in ("clamp_max", "minimum"):
+        return -math.inf, given[0]
+    low, high = ([*given, None, None])[:2]
+    low = _number(kwargs["min"]) if "min" in kwargs else low
+    high = _number(kwargs["max"]) if "max" in kwargs else high
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.item() if value.numel() == 1 else math.nan
+    return value
+
+
+def clamp_name(low: float, high: float) -> str:
+    """What a clamp is noted as.
+
+    >>> clamp_name(1e-8, math.inf)
+    'clamp(1e-08, inf)'
+    """
+    return f"clamp({low:.4g}, {high:.4g})"
 
 
 def _checks_arguments() -> bool:
@@ -232,21 +324,35 @@ def _checks_arguments() -> bool:
     return False
 
 
-def uncertain(operations: set[str], *, in_filters: bool = False, clamps: bool = False) -> list[str]:
+def uncertain(operations: set[str], spec: AttentionSpec | None = None) -> list[str]:
     """The operators of which agreement on probes proves nothing.
 
     Args:
         operations: that ran.
-        in_filters: inside a read or a write: a maximum may be subtracted, and no noise belongs.
-        clamps: whether a convention was found that has a limit of its own.
+        spec: the convention found, inside a read or a write: there a maximum may be subtracted, its
+            own clamps are known, and no noise belongs.
 
-    >>> uncertain({"mul", "clamp", "randn"})
-    ['clamp']
+    >>> uncertain({"mul", "clamp(0, 1)", "randn"})
+    ['clamp(0, 1)']
     """
     known = set(CERTAIN)
-    known |= HARMLESS_IN_FILTERS if in_filters else NOISE
-    known |= CLAMPS if clamps else set()
+    if spec is None:
+        known |= NOISE
+    else:
+        known |= HARMLESS_IN_FILTERS
+        if spec.normalisation == "max":
+            known.add(clamp_name(spec.eps, math.inf))
+        if spec.log_sigma2_clamp is not None:
+            # A limit that no window met stands beyond all of them.
+            low, high = spec.log_sigma2_clamp
+            lows = [low] if low > -UNMET else [-math.inf]
+            highs = [high] if high < UNMET else [math.inf]
+            known |= {clamp_name(a, b) for a in lows for b in highs}
+            known |= {clamp_name(a, math.inf) for a in lows} | {
+                clamp_name(-math.inf, b) for b in highs
+            }
     return sorted(_AS_WRITTEN.get(name, name) for name in operations - known)
 
 
+UNMET = 60.0
 _AS_WRITTEN = {"_local_scalar_dense": ".item()"}

@@ -176,8 +176,6 @@ def _only_certain(record: Recording, sites: list[Site]) -> None:
             f"its forward also calls {', '.join(doubtful)}, of which a probe may not have reached "
             "all that they do"
         )
-    if record.notes.outward:
-        raise _not_standard(f"its forward calls {', '.join(sorted(record.notes.outward))}")
 
 
 def _raised_by(name: str, before: Any, runs: list[Behaviour]) -> int | None:

@@ -154,8 +154,7 @@ def find_window(
 
 def _certain(site: Site, record: Recording, specs: list[AttentionSpec]) -> None:
     """Refuse a site of which agreement on windows proves nothing about all others."""
-    limited = any(s.normalisation == "max" or s.log_sigma2_clamp is not None for s in specs)
-    doubtful = uncertain(record.notes.inside(site), in_filters=True, clamps=limited)
+    doubtful = min((uncertain(record.notes.inside(site), spec) for spec in specs), key=len)
     if doubtful:
         raise NotAccelerated(
             f"{site.label} agrees with a convention on every window tried, but it also calls "

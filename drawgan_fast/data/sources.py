@@ -102,12 +102,12 @@ def _load_path(
     channels: Channels,
     notify: Callable[[str], None],
 ) -> ImageData:
-    if path.is_dir():
+    if os.path.isdir(path):
         files = find_set(path)
         if files is None:
             return load_folder(path, split, size=size, channels=channels, notify=notify)
         return load_set(files, split, size=size, channels=channels, notify=notify)
-    if not path.exists():
+    if not os.path.exists(path):
         raise UsageError(
             f"there is no data set or path {str(path)!r}: give {', '.join(NAMES)}, {FORMS}"
         )

@@ -206,7 +206,7 @@ def run_of(checkpoint: Path) -> Path | None:
     folder = checkpoint.parent
     if not folder.name:  # the folder one stands in
         folder = folder.absolute()
-    if folder.name != "checkpoints" or not (folder.parent / "config.toml").is_file():
+    if folder.name != "checkpoints" or not os.path.isfile(folder.parent / "config.toml"):
         return None
     return folder.parent
 

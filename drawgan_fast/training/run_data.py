@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ def load_data(
     """
     from drawgan_fast.data import is_name, load
 
-    if run is not None and not is_name(section.name) and not Path(section.name).exists():
+    if run is not None and not is_name(section.name) and not os.path.exists(section.name):
         raise UsageError(
             f"the images that {str(run)!r} was trained on are not at {section.name!r} (any more): "
             f"{NAME_AGAIN}"

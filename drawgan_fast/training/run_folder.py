@@ -217,7 +217,7 @@ def read_config(run_or_checkpoint: Path | str | Checkpoint) -> Config:
     """
     if not isinstance(run_or_checkpoint, Checkpoint):
         path = Path(run_or_checkpoint)
-        if not path.is_file():
+        if not os.path.isfile(path):
             return config_from_table(read_toml(path / "config.toml"))
         run_or_checkpoint = load_checkpoint(path)
     run = run_of(run_or_checkpoint.path)
