@@ -129,7 +129,9 @@ def _accelerate(
     whole = None
     if fuse:
         with untouched(model, torch.float64):
-            whole = find_whole(model, original.odd, read, write, shape, original.behaviours, left)
+            whole = find_whole(
+                model, original.odd, read, write, shape, original.behaviours, left, original.counted
+            )
     if not windows and not cells and whole is None:
         raise NotAccelerated(
             f"nothing was changed: nothing in {type(model).__name__} can be replaced: "

@@ -136,10 +136,13 @@ def _fails(model: nn.Module, x: Tensor, dtype: torch.dtype) -> str | None:
     return None
 
 
-def other_batch(args: tuple[Any, ...], B: int, seed: int) -> tuple[Any, ...] | None:
+def other_batch(
+    args: tuple[Any, ...], B: int, seed: int, counted: bool = True
+) -> tuple[Any, ...] | None:
     """The same arguments for another number of samples, with other images.
 
-    What is as long as the first tensor is taken to hold, or count, samples; None without a tensor.
+    What is as long as the first tensor is taken to hold samples, and an equal number to count them
+    unless not ``counted``; None without a tensor.
     """
     first = next((a for a in _leaves(args) if isinstance(a, Tensor) and a.dim() > 0), None)
     if first is None or len(first) == 0:
@@ -154,7 +157,7 @@ def other_batch(args: tuple[Any, ...], B: int, seed: int) -> tuple[Any, ...] | N
                 drawn = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
                 return drawn.to(value)
             return value[torch.arange(B, device=value.device) % before]
-        if type(value) is int and value == before:
+        if type(value) is int and value == before and counted:
             return B
         if type(value) in (list, tuple):
             return type(value)(other(item) for item in value)

@@ -137,6 +137,7 @@ class FusedForward:
         attributes: recipes of what is left in the model.
         in_place: containers among them that the original fills rather than replaces.
         canvases: whether a recipe looks at a canvas before the last.
+        kinds: (dtype of the weights, default dtype, type of device) that noise was drawn under.
     """
 
     paths: Paths
@@ -149,6 +150,7 @@ class FusedForward:
     attributes: dict[str, Any]
     in_place: frozenset[str]
     canvases: bool
+    kinds: frozenset[tuple[torch.dtype, torch.dtype, str]] = frozenset()
 
     def run(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The original's result, or ``NotImplemented``."""
@@ -156,6 +158,12 @@ class FusedForward:
         if given is None or (self.canvases and _is_transformed()):
             return NotImplemented
         cfg, weights = self.cfg, self.paths.layers(model).weights()
+        noise = weights.dec_w_ih
+        if noise.dtype is not given[self.image].dtype or (
+            self.kinds
+            and (noise.dtype, torch.get_default_dtype(), noise.device.type) not in self.kinds
+        ):
+            return NotImplemented
         images = given[self.image].reshape(-1, cfg.channels, *cfg.image_size)
         B = images.shape[0]
         eps = draw_noise(self.noise, self.steps, B, weights.dec_w_ih, cfg.latent_size)

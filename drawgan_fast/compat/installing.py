@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from drawgan_fast.compat.conditions import Conditions
-from drawgan_fast.compat.contents import MISSING, Path, follow
+from drawgan_fast.compat.contents import MISSING, Path, follow, subclass_unnoticed
 from drawgan_fast.compat.fused import FusedForward
 from drawgan_fast.compat.replacements import Replacement
 
@@ -184,6 +184,12 @@ def install(model: nn.Module, proof: Proof) -> Callable[[], None]:
         for module, own, made in before:
             if type(module) is made:
                 module.__class__ = own
+            elif issubclass(type(module), made):
+                raise RuntimeError(
+                    f"{own.__name__} cannot be put back: its class is {type(module).__name__} by "
+                    "now, which is built on the accelerated one (a parametrisation?); remove that "
+                    "first, and call restore() again"
+                )
 
     return undo
 
@@ -214,7 +220,7 @@ def _class_for(own: type, proof: Proof, path: Path) -> type:
             body[name] = _forward(own, proof)
         else:
             body[name] = _method(own, proof, key)
-    made = type(own)(own.__name__, (own,), body)
+    made = subclass_unnoticed(own, body)
     proof._classes[(own, path)] = made
     return made
 

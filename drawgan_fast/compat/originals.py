@@ -27,6 +27,7 @@ from drawgan_fast.compat.sites import Recording, Site, recording
 _FEW = 3  # samples, below which an example is no batch to tell anything by
 # Odd, since of even ones the numbers that a generator gives at once and in steps may be the same.
 _BATCH, _OTHER = 7, 5
+_MANY = 65
 
 
 @dataclass
@@ -39,7 +40,8 @@ class Original:
         runs: a probe, what the original does in it, and how far from that is allowed.
         single: the same of a single sample, None where one does not run.
         modes: by what is given to ``train()``: the modes of all modules then, a probe, a behaviour.
-        only: the one batch size that runs, None if others do.
+        other: arguments for another batch, None if no other runs.
+        counted: whether a number among the arguments that equals the batch size counts it.
         unstable: what differs between two passes that should be the same.
     """
 
@@ -50,6 +52,7 @@ class Original:
     modes: dict[bool, tuple[dict[Path, bool], Probe, Behaviour]] = field(default_factory=dict)
     other: tuple[Any, ...] | None = None
     unstable: frozenset[str] = frozenset()
+    counted: bool = True
 
     @property
     def only(self) -> int | None:
@@ -123,10 +126,15 @@ def observe(model: nn.Module, args: tuple[Any, ...]) -> Original:
     """
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     double = torch.float64
-    more = other_batch(args, _BATCH, 5)
+    # A number that equals the batch counts it where nothing else will do.
+    B = batch_of(args)
+    uncounted = other_batch(args, B + 1, 5, counted=False)
+    numbers = any(type(arg) is int and arg == B for arg in args)
+    counted = not (numbers and uncounted is not None and _runs(model, Probe("", uncounted, double)))
+    more = other_batch(args, _BATCH, 5, counted)
     if more is not None and batch_of(args) < _FEW and _runs(model, Probe("", more, double)):
         args = more
-    found = Original(tuple(converted(arg, double) for arg in args), dtype)
+    found = Original(tuple(converted(arg, double) for arg in args), dtype, counted=counted)
     first = Probe("float64", args, double)
     try:
         truth = behaviour(model, first)
@@ -145,7 +153,7 @@ def observe(model: nn.Module, args: tuple[Any, ...]) -> Original:
     found.runs.append((first, truth, _exact()))
 
     B = batch_of(args)
-    other = other_batch(args, _OTHER if B != _OTHER else _BATCH, 6)
+    other = other_batch(args, _OTHER if B != _OTHER else _BATCH, 6, counted)
     probe = None if other is None else Probe("float64, another batch", other, double, seed=1)
     if probe is not None and (run := _runs(model, probe)) is not None:
         found.other = other
@@ -159,7 +167,13 @@ def observe(model: nn.Module, args: tuple[Any, ...]) -> Original:
     twice = Probe("float64, second pass", args, double, seed=3, calls=2)
     if (run := _runs(model, twice)) is not None:
         found.runs.append((twice, run, _exact()))
-    one = other_batch(args, 1, 7)
+    if found.other is not None:
+        many = other_batch(args, _MANY, 9, counted)
+        assert many is not None
+        plain = Probe("float64, many samples, no gradients", many, double, gradients=False)
+        if (run := _runs(model, plain)) is not None:
+            found.runs.append((plain, run, _exact()))
+    one = other_batch(args, 1, 7, counted)
     if one is not None and B != 1:
         single = Probe("float64, one sample", one, double, seed=4)
         run = _runs(model, single)

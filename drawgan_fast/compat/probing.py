@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ from drawgan_fast.compat.contents import (
     walk,
     written,
 )
+from drawgan_fast.compat.surroundings import Surroundings
 
 
 @contextmanager
@@ -53,8 +55,12 @@ def untouched(model: nn.Module, dtype: torch.dtype) -> Iterator[dict[str, nn.Par
         copies = _Copies(dtype)
         # All is remembered before anything is changed: what was found twice must be put back once.
         found = [item for _, item, _ in walk(model)]
+        around = Surroundings(model)
+        around.forget_caches()
+        found += [item for _, item in around.held()]
         for item in found:
             stack.callback(_way_back(item))
+        stack.callback(around.way_back())
         for item in found:
             copies.put_into(item)
         torch.set_default_dtype(dtype)
@@ -76,6 +82,14 @@ def _way_back(value: Any) -> Callable[[], None]:
     if has_attributes(value) and hasattr(value, "__dict__"):
         attributes = dict(vars(value))
         return lambda: _refill(vars(value), attributes)
+    if has_attributes(value) and not isinstance(value, tuple):
+        slots = {name: getattr(value, name) for (_, name), _ in children(value)}
+
+        def slots_back() -> None:
+            for name, item in slots.items():
+                setattr(value, name, item)
+
+        return slots_back
     return lambda: None
 
 
@@ -165,10 +179,21 @@ class _Copies:
     def _inside(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.of(value)
+        if isinstance(value, Iterator) and not isinstance(value, Generator):
+            return copy.copy(value)  # it goes on, and cannot be put back
         if isinstance(value, tuple) and any(isinstance(v, (Tensor, tuple)) for v in value):
             parts = [self._inside(item) for item in value]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
         return value
+
+
+def generator_states() -> dict[str, int]:
+    """The states of the generators that everybody draws from, each in a number."""
+    return {
+        "random": hash(random.getstate()),
+        "numpy.random": hash(str(np.random.mtrand._rand.get_state(legacy=False))),
+        "torch": hash(torch.get_rng_state().numpy().tobytes()),
+    }
 
 
 def flatten(value: Any, path: str = "") -> dict[str, Any]:
@@ -256,7 +281,7 @@ class _Leaf:
     def __init__(self, value: Any) -> None:
         self.value = value
         self.version = value._version if isinstance(value, Tensor) else None
-        self.content: Any = value.copy() if isinstance(value, np.ndarray) else None
+        self.content: Any = value.copy() if isinstance(value, (np.ndarray, set)) else None
 
 
 def _unchanged(value: Any, before: Any) -> bool:
@@ -266,6 +291,8 @@ def _unchanged(value: Any, before: Any) -> bool:
         return value is before.value and value._version == before.version
     if isinstance(value, np.ndarray):
         return value is before.value and np.array_equal(value, before.content, equal_nan=True)
+    if isinstance(value, set):
+        return value is before.value and value == before.content
     # A number is what it says, anything else is which one it is.
     plain = isinstance(value, (int, float, str, bool, type(None)))
     then = before.value

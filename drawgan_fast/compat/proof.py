@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from drawgan_fast.compat.contents import MISSING, Path, is_plain, same, written
-from drawgan_fast.compat.probing import converted, exposed, flatten, remember, untouched
+from drawgan_fast.compat.probing import (
+    converted,
+    exposed,
+    flatten,
+    generator_states,
+    remember,
+    untouched,
+)
 from drawgan_fast.compat.report import Agreement, NotAccelerated
+from drawgan_fast.compat.surroundings import Surroundings
 
 # Float64 leaves only the order of sums; what a convention's smallest constant does is larger.
 LIMIT_FLOAT64 = 1e-9
@@ -36,6 +46,7 @@ class Probe:
         moved: seed with which all its parameters are moved and scaled first; None: not.
         rounded: seed with which every parameter is moved by one rounding first; None: not.
         calls: passes, of which the last is looked at.
+        gradients: whether they are recorded.
     """
 
     what: str
@@ -46,6 +57,7 @@ class Probe:
     moved: int | None = None
     rounded: int | None = None
     calls: int = 1
+    gradients: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,14 +85,20 @@ def behaviour(model: nn.Module, probe: Probe) -> Behaviour:
             model.train(probe.training)
         given = [converted(arg, probe.dtype) for arg in probe.args]
         _move(parameters, probe)
-        before = remember(model)
+        before, around = remember(model), Surroundings(model)
+        said = around.said()
         torch.manual_seed(probe.seed)
+        random.seed(probe.seed)
+        np.random.mtrand._rand.seed(probe.seed)
         for _ in range(probe.calls):
-            returned = model(*given)
+            with torch.set_grad_enabled(probe.gradients):
+                returned = model(*given)
         left = exposed(model, before)
         outputs = flatten(returned, "result")
         for path, value in left.items():
             outputs |= flatten(value, f"model{written(path)}")
+        outputs |= {k: v for k, v in around.said().items() if said.get(k, MISSING) != v}
+        outputs |= {f"the state of {name}": state for name, state in generator_states().items()}
         generator = torch.Generator("cpu").manual_seed(2)
         total: Tensor | None = None
         for value in outputs.values():

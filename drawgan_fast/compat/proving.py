@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,8 @@ class Trial:
     def undo(self) -> None:
         """Put everything back; a second call does nothing."""
         while self._steps:
-            self._steps.pop()()
+            self._steps[-1]()
+            self._steps.pop()
 
     def prove(self) -> None:
         """Keep what agrees with the original.
@@ -113,7 +115,7 @@ class Trial:
             self._whole_in_other_modes()
             if self.original.difference_of_one(self.model):
                 least = 2
-        self._only_batches(least)
+        self._only_what_ran(least)
         for key, agrees in singles.items():
             if not agrees:
                 self.parts[key].replacement = _at_least(self.parts[key].replacement, 2)
@@ -329,19 +331,23 @@ class Trial:
         name = "training" if flag else "eval"
         self.left.append(f"{what} in {name} mode: it computes something else there")
 
-    def _only_batches(self, least: int) -> None:
-        only = self.original.only
-        if only is None and least == 1:
-            return
+    def _only_what_ran(self, least: int) -> None:
+        """Bind the replacements to the batch sizes and the types that were proved."""
+        own, double = self.original.dtype, torch.float64
+        ran: dict[str, Any] = {
+            "least": least,
+            "only": self.original.only,
+            "dtypes": frozenset({own, double}),
+        }
         for part in self.parts.values():
-            part.replacement = replace(
-                part.replacement,
-                arguments=replace(part.replacement.arguments, least=least, only=only),
-            )
+            arguments = replace(part.replacement.arguments, **ran)
+            part.replacement = replace(part.replacement, arguments=arguments)
         whole = self.proof.whole
         if whole is not None:
+            device = next(self.model.parameters()).device.type
+            kinds = {(own, torch.get_default_dtype(), device), (double, double, device)}
             self.proof.whole = replace(
-                whole, arguments=replace(whole.arguments, least=least, only=only)
+                whole, arguments=replace(whole.arguments, **ran), kinds=frozenset(kinds)
             )
 
     def _notes(self) -> Notes:

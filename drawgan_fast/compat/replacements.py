@@ -90,6 +90,7 @@ class Arguments:
         only: the one batch size that was proved, where others do not run.
         attributes: what forward sets and the original looks at, by the path from the owner: all
             values that it had then, and whether it always was the number of samples.
+        dtypes: of the tensors: one for all of them.
     """
 
     names: tuple[str, ...]
@@ -101,6 +102,7 @@ class Arguments:
     least: int = 1
     only: int | None = None
     attributes: tuple[tuple[Path, tuple[Any, ...], bool], ...] = ()
+    dtypes: frozenset[torch.dtype] = frozenset({torch.float32, torch.float64})
 
     def bind(
         self, owner: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -115,15 +117,19 @@ class Arguments:
             given.update(kwargs)
             if given.keys() - set(self.names):
                 return None
-        B = -1
+        B, dtype = -1, None
         for name, tails in self.tensors.items():
             value = given.get(name)
             if not isinstance(value, Tensor):
                 return None
             shape = value.shape
             if B < 0:
-                B = shape[0] if len(shape) else 0
+                B, dtype = shape[0] if len(shape) else 0, value.dtype
+                if dtype not in self.dtypes:
+                    return None
             if len(shape) == 0 or shape[0] != B or shape[1:] not in tails:
+                return None
+            if value.dtype is not dtype:
                 return None
         if self.least > B or (self.only is not None and self.only != B):
             return None
@@ -185,7 +191,7 @@ class FastRead:
         """The original's result, or ``NotImplemented``."""
         given = self.arguments.bind(owner, args, kwargs)
         window = None if given is None else self.window.of(owner, given)
-        if given is None or window is None:
+        if given is None or window is None or window.weight.dtype is not given[self.hidden].dtype:
             return NotImplemented
         params = window(given[self.hidden])
         images = tuple([given[name].reshape(-1, *self.image_shape) for name in self.images])
@@ -230,9 +236,9 @@ class FastWrite:
         if given is None:
             return NotImplemented
         window, patch_layer = self.window.of(owner, given), self.patch.of(owner, given)
-        if window is None or patch_layer is None:
-            return NotImplemented
         hidden = given[self.hidden]
+        if window is None or patch_layer is None or window.weight.dtype is not hidden.dtype:
+            return NotImplemented
         C, H, W = self.image_shape
         patch = patch_layer(hidden).reshape(-1, C, self.N, self.N)
         canvas = None

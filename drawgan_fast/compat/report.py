@@ -63,11 +63,14 @@ class Report:
     def restore(self) -> None:
         """Put the model's own methods and cells back; a second call does nothing.
 
-        Copies that were made of the model stay accelerated. A module whose class somebody has
-        changed since, as a parametrisation does, keeps that.
+        Copies that were made of the model stay accelerated.
+
+        Raises:
+            RuntimeError: somebody has given the model another class since, built on this one.
         """
         while self._undo:
-            self._undo.pop()()
+            self._undo[-1]()
+            self._undo.pop()
 
     def __str__(self) -> str:
         lines = [f"image (C, H, W) = {self.image_shape}"]

@@ -320,9 +320,28 @@ def could_change(model: nn.Module, notes: Notes, conditions: Any) -> bool:
     return bool(names & stored) or any(kind == "item" for kind, _ in steps)
 
 
+def only_counts(name: str, code: Iterable[types.CodeType]) -> bool:
+    """Whether code does nothing with an attribute but raise it by a constant, in one place."""
+    between = {"LOAD_CONST", "LOAD_SMALL_INT", "BINARY_OP", "INPLACE_ADD", "BINARY_ADD"}
+    between |= {"SWAP", "COPY", "ROT_TWO", "CACHE"}
+    found = 0
+    for ran in code:
+        steps = [s for s in dis.get_instructions(ran) if s.opname != "CACHE"]
+        uses = [i for i, s in enumerate(steps) if s.argval == name and "ATTR" in s.opname]
+        if not uses and name in ran.co_consts:  # getattr(self, "calls")
+            return False
+        if uses:
+            first, last = uses[0], uses[-1]
+            inner = {s.opname for s in steps[first + 1 : last]}
+            if len(uses) != 2 or not inner <= between or "STORE" not in steps[last].opname:
+                return False
+            found += 1
+    return found == 1
+
+
 _STORES_ANYTHING = frozenset({"setattr", "__dict__", "vars", "__setattr__", "update", "apply"})
 # By these names code comes by what no note of it says.
-DYNAMIC = frozenset({"globals", "environ", "getenv", "exec", "eval", "import_module"})
+DYNAMIC = frozenset({"globals", "environ", "getenv", "import_module"})
 
 
 def _scopes(code: Code, authors: frozenset[str]) -> list[tuple[dict[str, Any], set[str]]]:

@@ -32,6 +32,7 @@ class Quantities:
         self.batch = batch
         self._whole = {"mu": mu, "log_sigma": log_sigma}
         self._steps: dict[str, tuple[Tensor, ...]] = {}
+        self._reshaped: dict[Step, Tensor] = {}
 
     def whole(self, name: str) -> Tensor:
         """A quantity at every step; computed once (a ``cached_property`` has a lock in Python
@@ -63,6 +64,12 @@ class Quantities:
             return self._unbound(name, self.earlier)[step]
         return self._unbound(name, self.whole(name))[step]
 
+    def reshaped(self, step: Step, value: Tensor) -> Tensor:
+        """One tensor for one step and shape, wherever the original has the same object."""
+        if step not in self._reshaped:
+            self._reshaped[step] = value.reshape(-1, *step.shape)
+        return self._reshaped[step]
+
     def _unbound(self, name: str, steps: Tensor) -> tuple[Tensor, ...]:
         if name not in self._steps:
             self._steps[name] = steps.unbind(0)
@@ -83,7 +90,7 @@ class Step:
     def build(self, q: Quantities) -> Tensor:
         """Out of a scan's results."""
         value = q.at(self.name, self.step)
-        return value if value.shape[1:] == self.shape else value.reshape(-1, *self.shape)
+        return value if value.shape[1:] == self.shape else q.reshaped(self, value)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from drawgan_fast.attention_spec import AttentionSpec
-from drawgan_fast.compat.contents import is_by_somebody, is_installed, is_plain, is_somebodys
+from drawgan_fast.compat.contents import (
+    is_by_somebody,
+    is_installed,
+    is_plain,
+    is_somebodys,
+    subclass_unnoticed,
+)
 
 # Real-analytic functions of their inputs, and those that only move numbers. Two compositions of
 # them that agree on random numbers agree everywhere; of a clamp, a comparison or a branch, which a
@@ -191,9 +197,7 @@ def _watch_reads(module: nn.Module, notes: Notes) -> Callable[[], None]:
         "__module__": own.__module__,
         "__qualname__": own.__qualname__,
     }
-    module.__class__ = types.new_class(
-        own.__name__, (own,), {"metaclass": type(own)}, lambda namespace: namespace.update(body)
-    )
+    module.__class__ = subclass_unnoticed(own, body)
 
     def back() -> None:
         module.__class__ = own

@@ -17,6 +17,7 @@ from drawgan_fast.compat.probing import exposed, remember
 from drawgan_fast.compat.proof import Behaviour
 from drawgan_fast.compat.replacements import Arguments, FastRead, FastWrite, kept
 from drawgan_fast.compat.report import NotAccelerated
+from drawgan_fast.compat.settings import only_counts
 from drawgan_fast.compat.sites import (
     Event,
     Recording,
@@ -45,6 +46,7 @@ def fuse(
     shape: Shape,
     runs: list[Behaviour],
     left: list[str],
+    counted: bool,
 ) -> FusedForward:
     """Find every part of a standard DRAW in a model. Runs inside ``untouched``, in float64.
 
@@ -56,6 +58,7 @@ def fuse(
         shape: (C, H, W).
         runs: what it does in passes that differ in noise, images, batch size and number of calls.
         left: why other reads and writes are none.
+        counted: whether an argument that equals the number of samples counts them.
 
     Raises:
         NotAccelerated: it is none, and what is different.
@@ -78,7 +81,7 @@ def fuse(
     if len(images) != 1:
         raise _not_standard(f"its forward takes {len(images)} images")
     x = given[images[0]].reshape(-1, *shape)
-    arguments = _arguments(model, given, images[0])
+    arguments = _arguments(model, given, images[0], counted)
     _only_certain(record, sites)
 
     layers, T = _layers(model, record, read, write)
@@ -118,6 +121,8 @@ def fuse(
                 raise Unknown(f"model{written(path)} is changed by forward, which")
             name = path[0][1]
             by = _raised_by(name, attributes.get(name), runs)
+            if by is not None and not only_counts(name, record.notes.code):
+                raise Unknown(f"model.{name} is a number that forward makes, and looks at, which")
             recipes[name] = (
                 recipe(value, q, f"model.{name}", varying) if by is None else Count(name, by)
             )
@@ -142,7 +147,7 @@ def fuse(
     )
 
 
-def _arguments(model: nn.Module, given: dict[str, Any], image: str) -> Arguments:
+def _arguments(model: nn.Module, given: dict[str, Any], image: str, counted: bool) -> Arguments:
     """Which calls a scan stands in for: any images, everything else as it was.
 
     Raises:
@@ -165,7 +170,7 @@ def _arguments(model: nn.Module, given: dict[str, Any], image: str) -> Arguments
         {image: frozenset({tuple(x.shape[1:])})},
         {name: (kept(value),) for name, value in others.items()},
         # Whether it must be is proved with another batch.
-        frozenset(n for n, v in others.items() if type(v) is int and v == x.shape[0]),
+        frozenset(n for n, v in others.items() if counted and type(v) is int and v == x.shape[0]),
     )
 
 
