@@ -147,6 +147,10 @@ class Conditions:
     _known: weakref.WeakKeyDictionary[nn.Module, _Known] = field(
         default_factory=weakref.WeakKeyDictionary
     )
+    _in_graph: tuple[tuple[Any, Snapshot] | None, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self._places()
 
     def broken(self, model: nn.Module) -> str | None:
         """Why the proof says nothing of a model as it is now; None where it holds."""
@@ -177,8 +181,20 @@ class Conditions:
         modes = [_attribute_of(model, path).training for path in self.moded]
         if tuple(modes) not in self.modes:
             return False
+        for place in self._places():
+            if place is None:
+                return False
+            holder, then = place
+            if not then.holds_in_graph(holder):
+                return False
         # A tensor's numbers no graph can look at, so that the original runs where they matter.
         return self.settings.holds_in_graph(model)
+
+    def _places(self) -> tuple[tuple[Any, Snapshot] | None, ...]:
+        """Modules and classes with the data that was read of them; None for what no graph asks."""
+        if self._in_graph is None:
+            self._in_graph = tuple(place.for_graph() for place in self.outside if place.has_data())
+        return self._in_graph
 
     def _difference(self, model: nn.Module) -> str | None:
         for path, layer in self.layers.items():
@@ -198,13 +214,14 @@ class Conditions:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {k: v for k, v in vars(self).items() if k != "_known"}
+        kept = {k: v for k, v in vars(self).items() if k not in ("_known", "_in_graph")}
         # A function without a name no pickle takes; the model that is pickled has none either.
         leaves = {p: v for p, v in self.settings.leaves.items() if not _is_nameless(v)}
         return kept | {"settings": Snapshot(leaves, self.settings.containers)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _known=weakref.WeakKeyDictionary())
+        vars(self).update(state, _known=weakref.WeakKeyDictionary(), _in_graph=None)
+        self._places()
 
 
 def _is_nameless(value: Any) -> bool:

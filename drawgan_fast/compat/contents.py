@@ -323,8 +323,15 @@ class Snapshot:
     # For a compiler, which cannot trace how they are told apart.
     plain: tuple[tuple[Path, Any], ...] = ()
     others: tuple[tuple[Path, Any], ...] = ()
+    sizes: tuple[tuple[Path, int], ...] = ()
 
     def __post_init__(self) -> None:
+        counted = tuple(
+            (path, count)
+            for path, (kind, count) in self.containers.items()
+            if kind in (list, tuple, dict)
+        )
+        object.__setattr__(self, "sizes", counted)
         for name, wanted in (("plain", True), ("others", False)):
             kept = tuple((p, v) for p, v in self.leaves.items() if is_plain(v) is wanted)
             object.__setattr__(self, name, kept)
@@ -368,6 +375,9 @@ class Snapshot:
         """Whether it still says the same, by comparisons that become a compiler's guards."""
         for path, then in self.plain:
             if _value_at(value, path) != then:
+                return False
+        for path, count in self.sizes:
+            if len(_value_at(value, path)) != count:
                 return False
         for path, then in self.others:
             if isinstance(then, Tensor) or _value_at(value, path) is not then:

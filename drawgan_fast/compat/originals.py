@@ -41,6 +41,7 @@ class Original:
         single: the same of a single sample, None where one does not run.
         modes: by what is given to ``train()``: the modes of all modules then, a probe, a behaviour.
         other: arguments for another batch, None if no other runs.
+        most: samples of the largest batch that runs, None if many do.
         counted: whether a number among the arguments that equals the batch size counts it.
         unstable: what differs between two passes that should be the same.
     """
@@ -53,6 +54,7 @@ class Original:
     other: tuple[Any, ...] | None = None
     unstable: frozenset[str] = frozenset()
     counted: bool = True
+    most: int | None = None
 
     @property
     def only(self) -> int | None:
@@ -171,7 +173,10 @@ def observe(model: nn.Module, args: tuple[Any, ...]) -> Original:
         many = other_batch(args, _MANY, 9, counted)
         assert many is not None
         plain = Probe("float64, many samples, no gradients", many, double, gradients=False)
-        if (run := _runs(model, plain)) is not None:
+        run = _runs(model, plain)
+        if run is None:
+            found.most = max(B, batch_of(found.other))
+        else:
             found.runs.append((plain, run, _exact()))
     one = other_batch(args, 1, 7, counted)
     if one is not None and B != 1:

@@ -27,6 +27,7 @@ from drawgan_fast.compat.report import Agreement, NotAccelerated
 from drawgan_fast.compat.settings import (
     DYNAMIC,
     could_change,
+    is_computed_once,
     looked_at,
     not_understood,
     outside_read,
@@ -196,6 +197,11 @@ class Trial:
         settings = settings_read(self.model, names, changed, places, below)
         outside = outside_read(self.model, code, settings.values())
         doubt = not_understood(settings, outside)
+        for path in places:
+            for name in names.get(id(modules[path]), ()):
+                here: Path = (*path, ("attribute", name))
+                if here in changed and is_computed_once(modules[path], name):
+                    doubt = doubt or f"model{written(here)}, computed once"
         dynamic = sorted(DYNAMIC & {name for ran in code for name in ran.co_names})
         if dynamic:
             doubt = doubt or f"what {dynamic[0]} gives"
@@ -337,6 +343,7 @@ class Trial:
         ran: dict[str, Any] = {
             "least": least,
             "only": self.original.only,
+            "most": self.original.most,
             "dtypes": frozenset({own, double}),
         }
         for part in self.parts.values():

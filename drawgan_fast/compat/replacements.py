@@ -86,7 +86,8 @@ class Arguments:
         tensors: shape, without the batch, of the tensors that are used.
         others: what every other one may say: all values that it had while the proof was made.
         counts: those among them that always were the number of samples, and may be it again.
-        least: samples of the smallest batch that was proved; it holds for all larger ones.
+        least: samples of the smallest batch that was proved.
+        most: of the largest, None where it holds for all larger ones.
         only: the one batch size that was proved, where others do not run.
         attributes: what forward sets and the original looks at, by the path from the owner: all
             values that it had then, and whether it always was the number of samples.
@@ -101,6 +102,7 @@ class Arguments:
     counts: frozenset[str] = frozenset()
     least: int = 1
     only: int | None = None
+    most: int | None = None
     attributes: tuple[tuple[Path, tuple[Any, ...], bool], ...] = ()
     dtypes: frozenset[torch.dtype] = frozenset({torch.float32, torch.float64})
 
@@ -132,6 +134,8 @@ class Arguments:
             if value.dtype is not dtype:
                 return None
         if self.least > B or (self.only is not None and self.only != B):
+            return None
+        if self.most is not None and self.most < B:
             return None
         for name, seen in self.others.items():
             value = given.get(name, self.defaults.get(name, MISSING))

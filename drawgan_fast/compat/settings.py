@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dis
+import functools
+import inspect
 import sys
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from drawgan_fast.compat.contents import (
     INTERNAL,
@@ -20,7 +23,6 @@ from drawgan_fast.compat.contents import (
     children,
     follow,
     is_by_somebody,
-    is_installed,
     is_plain,
     is_somebodys,
     is_understood,
@@ -29,7 +31,7 @@ from drawgan_fast.compat.contents import (
     walk,
     written,
 )
-from drawgan_fast.compat.watching import Notes, authors_of
+from drawgan_fast.compat.watching import Notes
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,26 @@ class Outside:
         code = tuple(p for p in self.then.leaves if p not in kept)
         place = None if self.kind in ("cell", "scope", "function") else self.place
         return (_outside_again, (self.kind, place, kept, code, self.then.containers))
+
+    def has_data(self) -> bool:
+        """Whether more than code was read."""
+        return bool(
+            self.then.plain
+            or self.then.containers
+            or any(isinstance(v, (Tensor, np.ndarray, set)) for _, v in self.then.others)
+        )
+
+    def for_graph(self) -> tuple[Any, Snapshot] | None:
+        """What has the names as attributes, and what they said, without code; None elsewhere."""
+        if self.kind not in ("globals", "class"):
+            return None
+        leaves = {p: v for p, v in self.then.leaves.items() if not isinstance(v, _IS_CODE)}
+
+        def renamed(taken: dict[Path, Any]) -> dict[Path, Any]:
+            return {(("attribute", p[0][1]), *p[1:]): v for p, v in taken.items()}
+
+        holder = sys.modules[self.place] if self.kind == "globals" else self.place
+        return holder, Snapshot(renamed(leaves), renamed(self.then.containers))
 
     def called(self) -> str:
         """As its author would write it."""
@@ -112,6 +134,12 @@ def looked_at(model: nn.Module, names: dict[int, set[str]]) -> list[Path]:
                 for child in module._modules.values():
                     add(child, True)
     return [path for path in modules if path in found]
+
+
+_IS_CODE = (
+    *(types.FunctionType, types.BuiltinFunctionType, type, property, staticmethod, classmethod),
+    functools.cached_property,
+)
 
 
 def settings_read(
@@ -206,7 +234,7 @@ def outside_read(model: nn.Module, code: Code, used: Iterable[Any] = ()) -> tupl
                     functions.setdefault(id(function), function)
     for value in used:
         meet(value)
-    for scope, wanted in _scopes(code, authors_of(model)):
+    for scope, wanted in _scopes(code):
         said: dict[Path, Any] = {}
         containers: dict[Path, tuple[type, int]] = {}
         for name in sorted(wanted):
@@ -293,6 +321,12 @@ def not_understood(settings: Snapshot, outside: Iterable[Outside]) -> str | None
     return None
 
 
+def is_computed_once(module: nn.Module, name: str) -> bool:
+    """Whether an attribute is a ``cached_property``: set by whoever looks first, or by anybody."""
+    static = inspect.getattr_static(type(module), name, None)
+    return isinstance(static, functools.cached_property)
+
+
 def could_change(model: nn.Module, notes: Notes, conditions: Any) -> bool:
     """Whether some method of the model, or code that ran, could change, in the middle of a forward
     pass, what a part's conditions ask."""
@@ -344,7 +378,7 @@ _STORES_ANYTHING = frozenset({"setattr", "__dict__", "vars", "__setattr__", "upd
 DYNAMIC = frozenset({"globals", "environ", "getenv", "import_module"})
 
 
-def _scopes(code: Code, authors: frozenset[str]) -> list[tuple[dict[str, Any], set[str]]]:
+def _scopes(code: Code) -> list[tuple[dict[str, Any], set[str]]]:
     """The globals of the code that ran, and of Python modules it uses, with the names it uses."""
     scopes: dict[int, tuple[dict[str, Any], set[str]]] = {}
     names = {name for ran in code for name in ran.co_names}
@@ -362,7 +396,7 @@ def _scopes(code: Code, authors: frozenset[str]) -> list[tuple[dict[str, Any], s
         scope = waiting.pop()
         for name in list(scopes[id(scope)][1]):
             value = scope[name]
-            if isinstance(value, types.ModuleType) and _is_authors(value.__name__, authors):
+            if isinstance(value, types.ModuleType) and is_somebodys(value.__name__):
                 # getattr(config, name): any of them
                 every = "getattr" in names
                 use(vars(value), _public(value) if every else names)
@@ -371,10 +405,6 @@ def _scopes(code: Code, authors: frozenset[str]) -> list[tuple[dict[str, Any], s
 
 def _public(module: types.ModuleType) -> list[str]:
     return [name for name in vars(module) if not name.startswith("__")]
-
-
-def _is_authors(name: str, authors: frozenset[str]) -> bool:
-    return is_somebodys(name) and (name.split(".")[0] in authors or not is_installed(name))
 
 
 def _functions_of(value: Any) -> Iterable[types.FunctionType]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from drawgan_fast.compat.contents import is_by_somebody, is_plain, walk, written
 
+_NOTHING = object()
 _MOST = 4096  # values below one name, beyond which it is somebody's data set
 
 
@@ -26,7 +27,10 @@ class Surroundings:
         written = (kind for kind in kinds if "_drawgan_place" not in vars(kind))
         self.classes = [kind for kind in written if is_by_somebody(kind)]
         self.scopes: dict[int, tuple[dict[str, Any], set[str]]] = {}
+        self.cells: dict[int, types.CellType] = {}
         waiting = [f for kind in self.classes for raw in vars(kind).values() for f in _code_of(raw)]
+        for _, value, leaf in walk(model):
+            waiting += _code_of(value) if leaf else []
         done: set[int] = set()
         while waiting:
             function = waiting.pop()
@@ -38,6 +42,9 @@ class Surroundings:
             for name in _names_of(function.__code__):
                 names.add(name)
                 waiting += _code_of(scope.get(name))
+            for cell in function.__closure__ or ():
+                self.cells[id(cell)] = cell
+                waiting += _code_of(_content(cell))
 
     def held(self) -> Iterator[tuple[str, Any]]:
         """Everything that can be seen from there and is no code, by what its author calls it."""
@@ -70,6 +77,7 @@ class Surroundings:
             (scope, {n: scope.get(n, _NOTHING) for n in names}) for scope, names in self._named()
         ]
         classes = [(kind, dict(vars(kind))) for kind in self.classes]
+        cells = [(cell, _content(cell)) for cell in self.cells.values()]
 
         def back() -> None:
             for scope, before in scopes:
@@ -84,6 +92,9 @@ class Surroundings:
                 for name, value in attributes.items():
                     if vars(kind)[name] is not value:
                         setattr(kind, name, value)
+            for cell, value in cells:
+                if value is not _NOTHING and _content(cell) is not value:
+                    cell.cell_contents = value
             self.forget_caches()
 
         return back
@@ -96,6 +107,7 @@ class Surroundings:
             yield from (scope[name] for name in names if name in scope)
         for kind in self.classes:
             yield from vars(kind).values()
+        yield from map(_content, self.cells.values())
 
     def _roots(self) -> Iterator[tuple[str, Any]]:
         for scope, names in self._named():
@@ -106,9 +118,16 @@ class Surroundings:
             for name, value in vars(kind).items():
                 if not name.startswith("__") and _is_data(value):
                     yield f"{kind.__qualname__}.{name}", value
+        for number, cell in enumerate(self.cells.values()):
+            if _is_data(_content(cell)):
+                yield f"variable {number} of an enclosing function", _content(cell)
 
 
-_NOTHING = object()
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return _NOTHING
 
 
 def _is_data(value: Any) -> bool:
