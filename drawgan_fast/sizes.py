@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 import torch
 
 
@@ -70,6 +69,7 @@ def real(name: str, value: Any) -> float:
 def plain_numbers(value: Any) -> Any:
     """The same with NumPy's numbers as Python's and tuples as lists, as JSON has them.
 
+    >>> import numpy as np
     >>> plain_numbers({"steps": np.int64(3), "widths": (np.int32(4), 5)})
     {'steps': 3, 'widths': [4, 5]}
     """
@@ -77,4 +77,5 @@ def plain_numbers(value: Any) -> Any:
         return {key: plain_numbers(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_numbers(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+    # Without importing NumPy, which the operators do without.
+    return value.item() if type(value).__module__ == "numpy" else value
