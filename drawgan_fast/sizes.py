@@ -78,4 +78,5 @@ def plain_numbers(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain_numbers(item) for item in value]
     # Without importing NumPy, which the operators do without.
-    return value.item() if type(value).__module__ == "numpy" else value
+    is_numpys = any((k.__module__, k.__name__) == ("numpy", "generic") for k in type(value).__mro__)
+    return value.item() if is_numpys else value
