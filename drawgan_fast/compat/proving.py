@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from drawgan_fast.compat.conditions import Conditions, Layer, has_modes, modes_of, shared_paths
+from drawgan_fast.compat.binding import bind
+from drawgan_fast.compat.bytecode import could_change
+from drawgan_fast.compat.conditions import Conditions
 from drawgan_fast.compat.contents import Path, module_paths, written
 from drawgan_fast.compat.fused import FusedForward
 from drawgan_fast.compat.installing import Key, Part, Proof, install, label
@@ -24,15 +26,6 @@ from drawgan_fast.compat.replacements import (
     replace_cell,
 )
 from drawgan_fast.compat.report import Agreement, NotAccelerated
-from drawgan_fast.compat.settings import (
-    DYNAMIC,
-    could_change,
-    is_computed_once,
-    looked_at,
-    not_understood,
-    outside_read,
-    settings_read,
-)
 from drawgan_fast.compat.sites import Recording
 from drawgan_fast.compat.watching import Notes, uncertain
 from drawgan_fast.compat.windows import Found
@@ -173,55 +166,23 @@ class Trial:
         silent: frozenset[Path] | None,
         below: Path = (),
     ) -> tuple[Conditions, str | None]:
-        """What the originals of some parts, or forward itself, looked at, relative to a module; and
-        what of it nobody can say has not changed."""
+        """Of the originals of some parts, or of forward itself; and what of it is in doubt."""
         sites = [None] if keys is None else [self.windows[key].site for key in keys]
-        names, code = notes.read_in(sites), notes.code_in(sites)
-        modules = module_paths(self.model)
+        names, modules = notes.read_in(sites), module_paths(self.model)
         for path, name in keys or ():
             names.setdefault(id(modules[path]), set()).add(name)
-        places = looked_at(self.model, names)
         if silent is None:
             called = {id(module) for module in self.own.modules}
             silent = frozenset(p for p, module in modules.items() if p and id(module) in called)
-        places = [p for p in modules if p in silent or p in places]
-        places = [p for p in places if p[: len(below)] == below]
-        start, changed = len(below), self.original.changed
-
-        def fixed(path: Path) -> list[str]:
-            """What was read of a module and is not forward's own doing."""
-            read = names.get(id(modules[path]), ())
-            return [n for n in read if (*path, ("attribute", n)) not in changed]
-
-        moded = [p for p in places if has_modes(modules[p], names.get(id(modules[p]), ()))]
-        settings = settings_read(self.model, names, changed, places, below)
-        outside = outside_read(self.model, code, settings.values())
-        doubt = not_understood(settings, outside)
-        for path in places:
-            for name in names.get(id(modules[path]), ()):
-                here: Path = (*path, ("attribute", name))
-                if here in changed and is_computed_once(modules[path], name):
-                    doubt = doubt or f"model{written(here)}, computed once"
-        dynamic = sorted(DYNAMIC & {name for ran in code for name in ran.co_names})
-        if dynamic:
-            doubt = doubt or f"what {dynamic[0]} gives"
-        conditions = Conditions(
-            {path[start:]: Layer.of(modules[path], fixed(path)) for path in places},
-            {
-                alias[start:]: path[start:]
-                for alias, path in shared_paths(self.model).items()
-                if path in places and alias[:start] == below
-            },
-            settings,
-            outside,
-            tuple(path[start:] for path in moded),
-            {
-                tuple([mode[path] for path in moded])
-                for mode in (modes_of(self.model), *modes.values())
-            },
-            frozenset(path[start:] for path in silent if path[:start] == below),
+        return bind(
+            self.model,
+            names,
+            notes.code_in(sites),
+            modes=list(modes.values()),
+            silent=silent,
+            changed=self.original.changed,
+            below=below,
         )
-        return conditions, doubt
 
     def _is_all_below(self, base: Path, read: dict[int, set[str]]) -> bool:
         """Whether everything that was read lies below a module, which then can check it alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import inspect
 import sys
@@ -31,7 +30,6 @@ from drawgan_fast.compat.contents import (
     walk,
     written,
 )
-from drawgan_fast.compat.watching import Notes
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,7 @@ def outside_read(model: nn.Module, code: Code, used: Iterable[Any] = ()) -> tupl
             for kind in (item if isinstance(item, type) else type(item)).__mro__:
                 if is_by_somebody(kind) and "_drawgan_place" not in vars(kind):
                     classes.setdefault(kind)
-            for function in _functions_of(item):
+            for function in functions_of(item):
                 if function.__code__ in code:
                     functions.setdefault(id(function), function)
 
@@ -229,7 +227,7 @@ def outside_read(model: nn.Module, code: Code, used: Iterable[Any] = ()) -> tupl
             if is_by_somebody(kind) and "_drawgan_place" not in vars(kind):
                 classes.setdefault(kind)
         for value in own_attributes(module).values():
-            for function in _functions_of(value):
+            for function in functions_of(value):
                 if function.__code__ in code:
                     functions.setdefault(id(function), function)
     for value in used:
@@ -257,7 +255,7 @@ def outside_read(model: nn.Module, code: Code, used: Iterable[Any] = ()) -> tupl
     for kind in list(classes):
         taken = Snapshot({}, {})
         for name, raw in vars(kind).items():
-            inside = [f for f in _functions_of(raw) if f.__code__ in code]
+            inside = [f for f in functions_of(raw) if f.__code__ in code]
             functions |= {id(f): f for f in inside}
             here = ("item", name)
             if inside:
@@ -280,7 +278,7 @@ def outside_read(model: nn.Module, code: Code, used: Iterable[Any] = ()) -> tupl
                 value = cell.cell_contents
             except ValueError:  # empty
                 continue
-            waiting += _functions_of(value)
+            waiting += functions_of(value)
             if id(value) not in modules and not isinstance(value, type):
                 found.append(Outside("cell", cell, _below("cell_contents", value)))
         given = {n: getattr(function, n) for n in ("__defaults__", "__kwdefaults__", "__dict__")}
@@ -327,53 +325,6 @@ def is_computed_once(module: nn.Module, name: str) -> bool:
     return isinstance(static, functools.cached_property)
 
 
-def could_change(model: nn.Module, notes: Notes, conditions: Any) -> bool:
-    """Whether some method of the model, or code that ran, could change, in the middle of a forward
-    pass, what a part's conditions ask."""
-    code = set(notes.code)
-    for module in model.modules():
-        for kind in type(module).__mro__:
-            if is_by_somebody(kind):
-                for name, raw in vars(kind).items():
-                    if name != "__init__":
-                        code |= {function.__code__ for function in _functions_of(raw)}
-    used, stored = set(), set()
-    for ran in code:
-        used |= set(ran.co_names)
-        for instruction in dis.get_instructions(ran):
-            if instruction.opname in ("STORE_ATTR", "DELETE_ATTR"):
-                stored.add(instruction.argval)
-            elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-                return True
-    if used & _STORES_ANYTHING or (conditions.moded and used & {"train", "eval"}):
-        return True
-    asked = [*conditions.settings.leaves, *conditions.settings.containers]
-    steps = {step for path in asked for step in path}
-    names = {name for kind, name in steps if kind == "attribute"}
-    names |= {name for layer in conditions.layers.values() for name in layer.absent}
-    return bool(names & stored) or any(kind == "item" for kind, _ in steps)
-
-
-def only_counts(name: str, code: Iterable[types.CodeType]) -> bool:
-    """Whether code does nothing with an attribute but raise it by a constant, in one place."""
-    between = {"LOAD_CONST", "LOAD_SMALL_INT", "BINARY_OP", "INPLACE_ADD", "BINARY_ADD"}
-    between |= {"SWAP", "COPY", "ROT_TWO", "CACHE"}
-    found = 0
-    for ran in code:
-        steps = [s for s in dis.get_instructions(ran) if s.opname != "CACHE"]
-        uses = [i for i, s in enumerate(steps) if s.argval == name and "ATTR" in s.opname]
-        if not uses and name in ran.co_consts:  # getattr(self, "calls")
-            return False
-        if uses:
-            first, last = uses[0], uses[-1]
-            inner = {s.opname for s in steps[first + 1 : last]}
-            if len(uses) != 2 or not inner <= between or "STORE" not in steps[last].opname:
-                return False
-            found += 1
-    return found == 1
-
-
-_STORES_ANYTHING = frozenset({"setattr", "__dict__", "vars", "__setattr__", "update", "apply"})
 # By these names code comes by what no note of it says.
 DYNAMIC = frozenset({"globals", "environ", "getenv", "import_module"})
 
@@ -407,7 +358,7 @@ def _public(module: types.ModuleType) -> list[str]:
     return [name for name in vars(module) if not name.startswith("__")]
 
 
-def _functions_of(value: Any) -> Iterable[types.FunctionType]:
+def functions_of(value: Any) -> Iterable[types.FunctionType]:
     """Python functions in what stands in a class or an attribute."""
     parts = [value, *(getattr(value, n, None) for n in ("__func__", "fget", "fset", "func"))]
     parts += [getattr(part, "__wrapped__", None) for part in list(parts)]

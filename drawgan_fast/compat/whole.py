@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from drawgan_fast import functional as F
 from drawgan_fast.attention_spec import AttentionSpec
+from drawgan_fast.compat.bytecode import only_counts
 from drawgan_fast.compat.contents import MISSING, is_plain, own_attributes, same, walk, written
 from drawgan_fast.compat.fused import FusedForward, Layers, Noise, Paths, draw_noise
 from drawgan_fast.compat.probing import exposed, remember
 from drawgan_fast.compat.proof import Behaviour
 from drawgan_fast.compat.replacements import Arguments, FastRead, FastWrite, kept
 from drawgan_fast.compat.report import NotAccelerated
-from drawgan_fast.compat.settings import only_counts
 from drawgan_fast.compat.sites import (
     Event,
     Recording,
