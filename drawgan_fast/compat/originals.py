@@ -164,7 +164,7 @@ def observe(model: nn.Module, args: tuple[Any, ...]) -> Original:
     for trial in (replace(far, args=_larger(far.args)), far):
         run = _runs(model, trial)
         if run is not None and run.is_finite():
-            found.runs.append((trial, run, limits_of(model, trial)))
+            found.runs.append((trial, run, limits_of(model, trial, run)))
             break
     twice = Probe("float64, second pass", args, double, seed=3, calls=2)
     if (run := _runs(model, twice)) is not None:
@@ -185,7 +185,8 @@ def observe(model: nn.Module, args: tuple[Any, ...]) -> Original:
         found.single = None if run is None else (single, run)
     if dtype != double:
         kind = Probe(str(dtype).removeprefix("torch."), args, dtype)
-        found.runs.append((kind, behaviour(model, kind), limits_of(model, kind)))
+        run = behaviour(model, kind)
+        found.runs.append((kind, run, limits_of(model, kind, run)))
     for flag in (True, False):
         with untouched(model, double):
             before = modes_of(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -191,7 +192,7 @@ def generator_states() -> dict[str, int]:
     """The states of the generators that everybody draws from, each in a number."""
     return {
         "random": hash(random.getstate()),
-        "numpy.random": hash(str(np.random.mtrand._rand.get_state(legacy=False))),
+        "numpy.random": hash(pickle.dumps(np.random.mtrand._rand.get_state(legacy=False))),
         "torch": hash(torch.get_rng_state().numpy().tobytes()),
     }
 

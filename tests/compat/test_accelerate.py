@@ -50,8 +50,8 @@ def relative(a: Tensor | None, b: Tensor | None) -> float:
 def test_losses_and_gradients_are_the_originals(name: str, fuse: bool) -> None:
     original, ours, report = twins(SHAPES[name], fuse)
     assert report.fused == fuse
-    # Another batch, larger weights, a second pass and the model's own dtype, beside the first.
-    assert len(report.agreement) == 10
+    # Beside the first: another batch, many samples, larger weights, a second pass, its own dtype.
+    assert len(report.agreement) == 12
     assert all(a.error <= a.limit <= 1e-4 for a in report.agreement)
     assert not report.fallbacks
     for seed in range(3):
