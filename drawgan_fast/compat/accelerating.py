@@ -118,7 +118,8 @@ def _accelerate(
     only_faster: bool,
 ) -> Report:
     check_model(model)
-    original = observe(model, probe_arguments(model, example))
+    given = probe_arguments(model, example)
+    original = observe(model, given)
     with untouched(model, torch.float64):
         own, others = record(model, original, find_sites(model))
         windows, left = find_windows(model, own, original.args, wanted)
@@ -141,7 +142,7 @@ def _accelerate(
     try:
         trial.prove()
         if only_faster:
-            batch = max(64, batch_of(original.args))
+            batch = max(64, batch_of(given))
             trial.leave(slower_parts(model, original, own, trial, batch))
         trial.conclude()
     except BaseException:

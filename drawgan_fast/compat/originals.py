@@ -24,7 +24,8 @@ from drawgan_fast.compat.proof import (
 from drawgan_fast.compat.report import Agreement, NotAccelerated
 from drawgan_fast.compat.sites import Recording, Site, recording
 
-_FEW = 3  # samples, below which an example is no batch to tell anything by
+# Samples of an example by which something can be told, and not at length.
+_FEW, _ENOUGH = 3, 16
 # Odd, since of even ones the numbers that a generator gives at once and in steps may be the same.
 _BATCH, _OTHER = 7, 5
 _MANY = 65
@@ -134,7 +135,8 @@ def observe(model: nn.Module, args: tuple[Any, ...]) -> Original:
     numbers = any(type(arg) is int and arg == B for arg in args)
     counted = not (numbers and uncounted is not None and _runs(model, Probe("", uncounted, double)))
     more = other_batch(args, _BATCH, 5, counted)
-    if more is not None and batch_of(args) < _FEW and _runs(model, Probe("", more, double)):
+    awkward = not _FEW <= batch_of(args) <= _ENOUGH
+    if more is not None and awkward and _runs(model, Probe("", more, double)):
         args = more
     found = Original(tuple(converted(arg, double) for arg in args), dtype, counted=counted)
     first = Probe("float64", args, double)
