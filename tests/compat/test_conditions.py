@@ -560,10 +560,10 @@ def test_the_guards_cost_less_than_twenty_microseconds(fuse: bool) -> None:
             for one in asked:
                 one.broken(both.ours)
         best = min(best, (time.perf_counter() - began) / 50)
-    # 20 µs where a call of a small operator takes 1 µs; on half as fast a processor twice as long.
+    # 20 µs where a call of a small operator takes 1.6 µs; on a slower processor in proportion.
     x = torch.ones(8)
     yard = min(timeit.repeat(lambda: torch.add(x, x), number=500, repeat=20)) / 500
-    assert best < 20 * max(yard, 1e-6), (best, yard)
+    assert best < 12.5 * max(yard, 1.6e-6), (best, yard)
 
 
 def test_a_fallback_says_why_once(caplog: pytest.LogCaptureFixture) -> None:
